@@ -1,6 +1,8 @@
 //! The project's chores, run as `cargo xtask COMMAND`: generated files, ONNX Runtime, example models, test servers.
 #![forbid(unsafe_code)]
 
+mod onnxruntime;
+
 use clap::{Parser, Subcommand};
 
 #[derive(Parser)]
@@ -12,8 +14,26 @@ struct Arguments {
 
 /// One variant per chore; each lives in the module of the same name.
 #[derive(Subcommand)]
-enum Command {}
+enum Command {
+    /// Get ONNX Runtime's CPU library into the cache folder, from its Python wheel.
+    #[command(name = "onnxruntime")]
+    OnnxRuntime {
+        /// Print the library's path and nothing else.
+        #[arg(long)]
+        print: bool,
+    },
+}
 
 fn main() -> anyhow::Result<()> {
-    match Arguments::parse().command {}
+    match Arguments::parse().command {
+        Command::OnnxRuntime { print } => {
+            let library = onnxruntime::ensure_library()?;
+            if print {
+                println!("{}", library.display());
+            } else {
+                eprintln!("ONNX Runtime is at {}", library.display());
+            }
+        }
+    }
+    Ok(())
 }
