@@ -1,0 +1,238 @@
+//! The command line.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Serve ONNX models from one manifest: on a laptop or in Kubernetes.
+#[derive(Debug, Parser)]
+#[command(name = "modelwright", version, max_term_width = 110)]
+pub(crate) struct Arguments {
+    /// How log lines look. They go to stderr; the environment variable `MODELWRIGHT_LOG` filters them, for instance
+    /// `MODELWRIGHT_LOG=debug`.
+    #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text)]
+    pub(crate) log_format: LogFormat,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object per line, for log collectors.
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Run(RunArguments),
+    Resolve(ResolveArguments),
+    Fetch(FetchArguments),
+    Serve(ServeArguments),
+    /// Print the CustomResourceDefinition of Model as YAML.
+    Crd,
+}
+
+/// Serve the Models of one or more manifests on this machine.
+///
+/// Resolves each Model's source, fetches and verifies it into the data folder, and serves all of them side by side.
+#[derive(Debug, Args)]
+pub(crate) struct RunArguments {
+    /// Manifests: YAML files, each with one Model or several.
+    #[arg(required = true, value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+    /// Where clients reach the models. Port 0 picks a free port.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080", value_parser = parse_listen_address)]
+    pub(crate) listen: SocketAddr,
+    /// Where health and metrics are. Port 0 picks a free port.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9090", value_parser = parse_listen_address)]
+    pub(crate) admin_listen: SocketAddr,
+    /// The folder that keeps fetched revisions [default: modelwright in $XDG_DATA_HOME, else in ~/.local/share].
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+    /// Credentials of a Secret that a manifest names, as lines `KEY=value`. May be repeated. A Secret without such a
+    /// file is taken from this process's environment.
+    #[arg(long = "secret", value_name = "NAME=FILE.env", value_parser = parse_secret)]
+    pub(crate) secrets: Vec<(String, PathBuf)>,
+    /// Exit as soon as every Model is ready (0) or one failed (1).
+    #[arg(long)]
+    pub(crate) once: bool,
+}
+
+/// Find out what a source holds: its digest and its signature, or the reason why it cannot be served.
+///
+/// Reads the source once, keeps nothing. Credentials come from the environment, under the names in the documentation.
+#[derive(Debug, Args)]
+pub(crate) struct ResolveArguments {
+    /// The source: a file, a prefix with one ONNX file, or a revision folder.
+    #[arg(long, value_name = "URI")]
+    pub(crate) uri: String,
+    /// The digest that the source must have.
+    #[arg(long, value_name = "sha256:…")]
+    pub(crate) digest: Option<String>,
+    /// Publish the revision below this prefix of an object store. Its credentials come from the environment, each name
+    /// prefixed with `COPY_TO_`.
+    #[arg(long, value_name = "URI")]
+    pub(crate) copy_to: Option<String>,
+    /// The execution provider that the model is checked for.
+    #[arg(long, value_enum, default_value_t = Provider::Cpu)]
+    pub(crate) execution_provider: Provider,
+    #[command(flatten)]
+    pub(crate) step: StepArguments,
+}
+
+/// Fetch a revision into a folder and verify every byte of it. An interrupted fetch is continued.
+#[derive(Debug, Args)]
+pub(crate) struct FetchArguments {
+    /// The source: a file, a prefix with one ONNX file, or a revision folder.
+    #[arg(long, value_name = "URI")]
+    pub(crate) uri: String,
+    /// The revision's digest, as `modelwright resolve` prints it.
+    #[arg(long, value_name = "sha256:…")]
+    pub(crate) digest: String,
+    /// The folder to write to; made if it does not exist.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: PathBuf,
+    #[command(flatten)]
+    pub(crate) step: StepArguments,
+}
+
+/// What all steps that end with a final JSON object share.
+#[derive(Debug, Args)]
+pub(crate) struct StepArguments {
+    /// Also write the final JSON object to this file [default: /dev/termination-log in a pod].
+    #[arg(long, value_name = "FILE")]
+    pub(crate) termination_log: Option<PathBuf>,
+    /// Allow sources on this machine's own addresses, which are refused otherwise because in a cluster they are a
+    /// way around network policy. `run` always allows them.
+    #[arg(long)]
+    pub(crate) allow_loopback: bool,
+}
+
+/// Serve one fetched revision, as the pods of a cluster do.
+#[derive(Debug, Args)]
+pub(crate) struct ServeArguments {
+    /// The folder that `modelwright fetch` wrote.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) model_dir: PathBuf,
+    /// The model's name on the endpoint.
+    #[arg(long)]
+    pub(crate) name: String,
+    /// The revision's digest; other bytes are refused.
+    #[arg(long, value_name = "sha256:…")]
+    pub(crate) digest: String,
+    /// Where clients reach the model. `:8080` means port 8080 on every address.
+    #[arg(long, value_name = "ADDR", default_value = ":8080", value_parser = parse_listen_address)]
+    pub(crate) listen: SocketAddr,
+    /// Where health and metrics are.
+    #[arg(long, value_name = "ADDR", default_value = ":9090", value_parser = parse_listen_address)]
+    pub(crate) admin_listen: SocketAddr,
+    /// What computes the model. Asking for CUDA without having it is an error, never a silent fallback.
+    #[arg(long, value_enum, default_value_t = Provider::Cpu)]
+    pub(crate) execution_provider: Provider,
+    /// Threads that one operator of the graph may use.
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(crate) intra_op_threads: Option<u16>,
+    /// Operators of the graph that may run at the same time.
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(crate) inter_op_threads: Option<u16>,
+    /// How far ONNX Runtime rewrites the graph before it runs it.
+    #[arg(long, value_enum)]
+    pub(crate) graph_optimization: Option<GraphOptimization>,
+    /// The largest request body, in bytes.
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) max_request_bytes: Option<u64>,
+    /// Requests that may wait for the model; more are refused at once with 503.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) max_queued_requests: Option<u32>,
+    /// How long to keep serving after SIGTERM while the endpoint leaves its Service, in seconds.
+    #[arg(long, value_name = "SECONDS", default_value_t = 5)]
+    pub(crate) drain_delay: u64,
+    /// How long requests may take to finish after that, in seconds.
+    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+    pub(crate) drain_grace: u64,
+    /// Also write the final JSON object to this file [default: /dev/termination-log in a pod].
+    #[arg(long, value_name = "FILE")]
+    pub(crate) termination_log: Option<PathBuf>,
+}
+
+/// ONNX Runtime execution providers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Provider {
+    #[value(name = "CPU")]
+    Cpu,
+    #[value(name = "CUDA")]
+    Cuda,
+}
+
+/// ONNX Runtime's graph optimisation levels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum GraphOptimization {
+    #[value(name = "Disabled")]
+    Disabled,
+    #[value(name = "Basic")]
+    Basic,
+    #[value(name = "Extended")]
+    Extended,
+    #[value(name = "All")]
+    All,
+}
+
+/// Reads `HOST:PORT`, with an IP address as the host, `localhost`, or nothing for every address.
+fn parse_listen_address(text: &str) -> Result<SocketAddr, String> {
+    let (host, port) =
+        text.rsplit_once(':').ok_or_else(|| format!("{text:?} has no port: write HOST:PORT, for instance 127.0.0.1:8080"))?;
+    let port: u16 = port.parse().map_err(|_| format!("{port:?} is not a port: write a number from 0 to 65535"))?;
+    let address = match host {
+        "" | "*" => std::net::IpAddr::from([0, 0, 0, 0]),
+        "localhost" => std::net::IpAddr::from([127, 0, 0, 1]),
+        host => host
+            .trim_start_matches('[')
+            .trim_end_matches(']')
+            .parse()
+            .map_err(|_| format!("{host:?} is not an IP address: write for instance 127.0.0.1, [::1] or localhost"))?,
+    };
+    Ok(SocketAddr::new(address, port))
+}
+
+fn parse_secret(text: &str) -> Result<(String, PathBuf), String> {
+    match text.split_once('=') {
+        Some((name, file)) if !name.is_empty() && !file.is_empty() => Ok((name.to_owned(), PathBuf::from(file))),
+        _ => Err("write NAME=FILE.env, for instance --secret s3=./s3.env".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn command_line_definition_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn listen_address_without_host_means_every_address() {
+        assert_eq!(parse_listen_address(":8080").unwrap(), SocketAddr::from(([0, 0, 0, 0], 8080)));
+        assert_eq!(parse_listen_address("localhost:0").unwrap(), SocketAddr::from(([127, 0, 0, 1], 0)));
+        assert_eq!(parse_listen_address("[::1]:80").unwrap().to_string(), "[::1]:80");
+    }
+
+    #[test]
+    fn listen_address_errors_say_what_to_write() {
+        assert!(parse_listen_address("8080").unwrap_err().contains("HOST:PORT"));
+        assert!(parse_listen_address("127.0.0.1:99999").unwrap_err().contains("0 to 65535"));
+        assert!(parse_listen_address("example.com:80").unwrap_err().contains("IP address"));
+    }
+
+    #[test]
+    fn secret_needs_a_name_and_a_file() {
+        assert_eq!(parse_secret("s3=a.env").unwrap(), ("s3".to_owned(), PathBuf::from("a.env")));
+        for wrong in ["s3", "=a.env", "s3="] {
+            assert!(parse_secret(wrong).unwrap_err().contains("NAME=FILE.env"));
+        }
+    }
+}

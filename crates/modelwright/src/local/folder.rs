@@ -1,0 +1,238 @@
+//! The data folder of `run`: one process at a time, one folder per Model, and what is remembered of its source.
+
+use std::fs::{self, File, TryLockError};
+use std::io::{self, Read as _, Seek as _, Write as _};
+use std::path::{Path, PathBuf};
+
+use modelwright_api::contract::ExitCode;
+use modelwright_artifact::Digest;
+use serde::{Deserialize, Serialize};
+
+use crate::failure::Failure;
+
+/// How many revisions of a Model stay on disk besides the one that is served: enough to go back, without filling the
+/// disk of someone who edits a local file all day.
+const FORMER_REVISIONS_KEPT: usize = 2;
+
+/// The root of everything that `run` keeps. Locked as long as it lives.
+#[derive(Debug)]
+pub(crate) struct DataFolder {
+    root: PathBuf,
+    /// Held, never read: the operating system releases the lock when the process ends, however it ends.
+    _lock: File,
+}
+
+impl DataFolder {
+    /// `$XDG_DATA_HOME/modelwright`, else `~/.local/share/modelwright`, as the XDG Base Directory Specification says.
+    pub(crate) fn default_root() -> Result<PathBuf, Failure> {
+        let set = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        set("XDG_DATA_HOME")
+            .or_else(|| set("HOME").map(|home| home.join(".local/share")))
+            .map(|base| base.join("modelwright"))
+            .ok_or_else(|| {
+                Failure::new(
+                    ExitCode::InvalidConfiguration,
+                    "NoDataFolder",
+                    "neither XDG_DATA_HOME nor HOME is set, so there is no default data folder: pass --data-dir DIR",
+                )
+            })
+    }
+
+    /// Creates the folder if need be, checks that it is writable, and locks it.
+    pub(crate) fn open(root: &Path) -> Result<Self, Failure> {
+        fs::create_dir_all(root).map_err(|error| cannot_write(root, &error))?;
+        let root = root.canonicalize().map_err(|error| cannot_write(root, &error))?;
+        let path = root.join("lock");
+        let mut lock = File::options()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&path)
+            .map_err(|error| cannot_write(&path, &error))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(in_use(&root, &mut lock)),
+            Err(TryLockError::Error(error)) => return Err(cannot_write(&path, &error)),
+        }
+        let write_process_id = |lock: &mut File| -> io::Result<()> {
+            lock.set_len(0)?;
+            lock.rewind()?;
+            write!(lock, "{}", std::process::id())
+        };
+        write_process_id(&mut lock).map_err(|error| cannot_write(&path, &error))?;
+        Ok(Self { root, _lock: lock })
+    }
+
+    /// The folder of one Model. Nothing is created yet.
+    pub(crate) fn model(&self, namespace: &str, name: &str) -> ModelFolder {
+        ModelFolder { path: self.root.join(namespace).join(name) }
+    }
+}
+
+fn in_use(root: &Path, lock: &mut File) -> Failure {
+    let mut holder = String::new();
+    // Only for the message; a holder that is just writing its number leaves it out.
+    let _ = lock.take(20).read_to_string(&mut holder);
+    let by = if holder.is_empty() { String::new() } else { format!(" by process {holder}") };
+    Failure::new(
+        ExitCode::TryAgain,
+        "DataFolderInUse",
+        format!(
+            "the data folder {} is in use{by}: stop that `modelwright run`, or pass another folder with --data-dir",
+            root.display()
+        ),
+    )
+}
+
+fn cannot_write(path: &Path, error: &io::Error) -> Failure {
+    let (reason, advice) = match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => ("DiskFull", "free some space"),
+        _ => ("CannotWrite", "make it writable"),
+    };
+    Failure::new(
+        ExitCode::CannotWrite,
+        reason,
+        format!("cannot write {}: {error}: {advice}, or pass another data folder with --data-dir", path.display()),
+    )
+}
+
+/// What a source looked like when it was last resolved.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SourceRecord {
+    /// The source's uri, as in the manifest.
+    pub(crate) uri: String,
+    /// The digest that the manifest pinned then.
+    pub(crate) pinned: Option<Digest>,
+    /// Names, sizes, etags and times that change when the source does.
+    pub(crate) fingerprint: String,
+    /// The revision that it resolved to.
+    pub(crate) revision: Digest,
+}
+
+/// The folder of one Model.
+#[derive(Clone, Debug)]
+pub(crate) struct ModelFolder {
+    path: PathBuf,
+}
+
+impl ModelFolder {
+    pub(crate) fn revision(&self, digest: &Digest) -> PathBuf {
+        self.path.join("revisions").join(digest.id())
+    }
+
+    /// What was recorded, if anything readable was: a record is a cache, and a damaged one counts as absent.
+    pub(crate) fn record(&self) -> Option<SourceRecord> {
+        let bytes = fs::read(self.path.join("source.json")).ok()?;
+        serde_json::from_slice(&bytes).ok()
+    }
+
+    /// Records what the source looked like. The former record stays until the new one is complete.
+    pub(crate) fn write_record(&self, record: &SourceRecord) -> Result<(), Failure> {
+        let text = serde_json::to_vec_pretty(record).map_err(|error| {
+            Failure::new(ExitCode::Bug, "Bug", format!("the record of a source does not serialise: {error}"))
+        })?;
+        self.write("source.json", &text).map(drop)
+    }
+
+    /// Writes a request to try and returns its path.
+    pub(crate) fn write_request(&self, body: &[u8]) -> Result<PathBuf, Failure> {
+        self.write("request.json", body)
+    }
+
+    fn write(&self, name: &str, content: &[u8]) -> Result<PathBuf, Failure> {
+        fs::create_dir_all(&self.path).map_err(|error| cannot_write(&self.path, &error))?;
+        let path = self.path.join(name);
+        let temporary = self.path.join(format!(".{name}.new"));
+        fs::write(&temporary, content).map_err(|error| cannot_write(&temporary, &error))?;
+        fs::rename(&temporary, &path).map_err(|error| cannot_write(&path, &error))?;
+        Ok(path)
+    }
+
+    /// Deletes a revision that turned out to be damaged, so that it is fetched again.
+    pub(crate) fn delete_revision(&self, digest: &Digest) -> Result<(), Failure> {
+        let path = self.revision(digest);
+        match fs::remove_dir_all(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(cannot_write(&path, &error)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Deletes all but the active revision and the newest few others. Best effort: what cannot be deleted stays.
+    pub(crate) fn prune(&self, active: &Digest) {
+        let Ok(entries) = fs::read_dir(self.path.join("revisions")) else { return };
+        let mut former: Vec<_> = entries
+            .flatten()
+            .filter(|entry| entry.file_name().to_str() != Some(active.id().as_str()))
+            .filter_map(|entry| Some((entry.metadata().ok()?.modified().ok()?, entry.path())))
+            .collect();
+        former.sort_by(|a, b| b.cmp(a));
+        for (_, path) in former.into_iter().skip(FORMER_REVISIONS_KEPT) {
+            if let Err(error) = fs::remove_dir_all(&path) {
+                tracing::debug!(path = %path.display(), %error, "a former revision could not be deleted");
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn digest(byte: u8) -> Digest {
+        format!("sha256:{}", format!("{byte:02x}").repeat(32)).parse().unwrap()
+    }
+
+    #[test]
+    fn second_process_on_one_folder_is_refused_with_the_first_ones_number() {
+        let root = tempfile::tempdir().unwrap();
+        let first = DataFolder::open(root.path()).unwrap();
+        let failure = DataFolder::open(root.path()).unwrap_err();
+        assert_eq!(failure.reason, "DataFolderInUse");
+        assert!(failure.message.contains(&std::process::id().to_string()), "{}", failure.message);
+        drop(first);
+        DataFolder::open(root.path()).unwrap();
+    }
+
+    #[test]
+    fn folder_below_a_file_is_refused_with_its_path() {
+        let root = tempfile::tempdir().unwrap();
+        let file = root.path().join("file");
+        fs::write(&file, "").unwrap();
+        let failure = DataFolder::open(&file.join("data")).unwrap_err();
+        assert_eq!((failure.exit, failure.reason.as_str()), (ExitCode::CannotWrite, "CannotWrite"));
+        assert!(failure.message.contains(file.to_str().unwrap()), "{}", failure.message);
+    }
+
+    #[test]
+    fn record_survives_and_a_damaged_one_counts_as_absent() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = DataFolder::open(root.path()).unwrap().model("default", "iris");
+        assert_eq!(folder.record(), None);
+        let record = SourceRecord {
+            uri: "file:model.onnx".to_owned(),
+            pinned: None,
+            fingerprint: "f".to_owned(),
+            revision: digest(1),
+        };
+        folder.write_record(&record).unwrap();
+        assert_eq!(folder.record(), Some(record));
+        fs::write(folder.path.join("source.json"), "{\"uri\":").unwrap();
+        assert_eq!(folder.record(), None);
+    }
+
+    #[test]
+    fn pruning_keeps_the_active_revision_and_the_two_newest_others() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = DataFolder::open(root.path()).unwrap().model("default", "iris");
+        for byte in 1..=5 {
+            let path = folder.revision(&digest(byte));
+            fs::create_dir_all(&path).unwrap();
+            let time = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000 + u64::from(byte));
+            File::open(&path).unwrap().set_modified(time).unwrap();
+        }
+        folder.prune(&digest(1));
+        let left: Vec<bool> = (1..=5).map(|byte| folder.revision(&digest(byte)).exists()).collect();
+        assert_eq!(left, [true, false, false, true, true]);
+    }
+}

@@ -1,0 +1,105 @@
+//! A request to try: what `run` prints for a model that just became ready.
+
+use std::path::Path;
+
+use modelwright_protocol::{Datatype, Signature, TensorMetadata};
+use serde_json::{Value, json};
+
+/// Requests longer than this are put into a file instead of the command line.
+const LONGEST_ON_COMMAND_LINE: usize = 1_000;
+
+/// A valid V2 request of zeros (empty strings, false) with one row: variable dimensions are 1.
+///
+/// Returns `None` if the request would have more than `most_elements` elements.
+pub(crate) fn sample(signature: &Signature, most_elements: u64) -> Option<String> {
+    let mut total = 0_u64;
+    let mut inputs = Vec::with_capacity(signature.inputs.len());
+    for input in &signature.inputs {
+        let shape: Vec<i64> = input.shape.iter().map(|&dimension| if dimension < 0 { 1 } else { dimension }).collect();
+        let elements = shape.iter().try_fold(1_u64, |product, &d| product.checked_mul(u64::try_from(d).ok()?))?;
+        total = total.checked_add(elements).filter(|&total| total <= most_elements)?;
+        let elements = usize::try_from(elements).ok()?;
+        inputs.push(json!({
+            "name": input.name,
+            "shape": shape,
+            "datatype": input.datatype.to_string(),
+            "data": vec![zero(input); elements],
+        }));
+    }
+    Some(json!({ "inputs": inputs }).to_string())
+}
+
+fn zero(input: &TensorMetadata) -> Value {
+    match input.datatype {
+        Datatype::Bool => Value::Bool(false),
+        Datatype::Bytes => Value::String(String::new()),
+        Datatype::Fp16 | Datatype::Bf16 | Datatype::Fp32 | Datatype::Fp64 => json!(0.0),
+        _ => json!(0),
+    }
+}
+
+/// Whether the request belongs into a file.
+pub(crate) fn is_long(request: &str) -> bool {
+    request.len() > LONGEST_ON_COMMAND_LINE
+}
+
+/// The command that sends a request written on the command line.
+pub(crate) fn curl(url: &str, request: &str) -> String {
+    format!("curl -s {} -d {}", quote(url), quote(request))
+}
+
+/// The command that sends a request from a file.
+pub(crate) fn curl_file(url: &str, file: &Path) -> String {
+    format!("curl -s {} -d {}", quote(url), quote(&format!("@{}", file.display())))
+}
+
+/// Quotes a word for a POSIX shell.
+fn quote(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/:._-@%+=,".contains(c);
+    if !word.is_empty() && word.chars().all(plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn signature(inputs: &[(&str, Datatype, &[i64])]) -> Signature {
+        let inputs = inputs
+            .iter()
+            .map(|(name, datatype, shape)| TensorMetadata {
+                name: (*name).to_owned(),
+                datatype: *datatype,
+                shape: shape.to_vec(),
+            })
+            .collect();
+        Signature { inputs, outputs: Vec::new() }
+    }
+
+    #[test]
+    fn variable_dimensions_become_one_row() {
+        let request = sample(&signature(&[("x", Datatype::Fp32, &[-1, 2]), ("s", Datatype::Bytes, &[-1])]), 100).unwrap();
+        let request: Value = serde_json::from_str(&request).unwrap();
+        assert_eq!(
+            request,
+            json!({"inputs": [
+                {"name": "x", "shape": [1, 2], "datatype": "FP32", "data": [0.0, 0.0]},
+                {"name": "s", "shape": [1], "datatype": "BYTES", "data": [""]},
+            ]})
+        );
+    }
+
+    #[test]
+    fn huge_inputs_have_no_sample() {
+        assert_eq!(sample(&signature(&[("x", Datatype::Fp32, &[i64::MAX, i64::MAX])]), 1_000_000), None);
+        assert_eq!(sample(&signature(&[("x", Datatype::Fp32, &[1000, 1001])]), 1_000_000), None);
+    }
+
+    #[test]
+    fn quoted_words_survive_a_real_shell() {
+        for word in ["it's", "a b", "$HOME `id` \\ \"x\"", "{\"inputs\":[]}", ""] {
+            let output =
+                std::process::Command::new("sh").args(["-c", &format!("printf %s {}", quote(word))]).output().unwrap();
+            assert_eq!(String::from_utf8(output.stdout).unwrap(), word);
+        }
+    }
+}
