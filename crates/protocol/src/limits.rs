@@ -1,0 +1,38 @@
+//! Bounds on what a request may contain.
+
+/// Bounds on a request, checked while it is read and before memory is set aside for it.
+///
+/// The size of the body itself is bounded by whoever reads it from the network. A body of `n` bytes never yields more
+/// than `n` elements, so these bounds only ever tighten that one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// How deep `data` and any other value may be nested in arrays and objects. Default 32; tensors in the field
+    /// have at most 8 dimensions.
+    pub max_depth: usize,
+    /// Elements of one tensor. Default 2²⁶ (256 MiB of FP32).
+    pub max_elements: usize,
+    /// Dimensions of one tensor. Default 16.
+    pub max_rank: usize,
+    /// Entries of `inputs`, fields of a record. Default 4,096: a table with a column per input.
+    pub max_inputs: usize,
+    /// Entries of `outputs`. Default 4,096.
+    pub max_outputs: usize,
+    /// Entries of one `parameters` object. Default 64.
+    pub max_parameters: usize,
+    /// Bytes of a `parameters` object's text, of `id`, and of any one name. Default 8,192.
+    pub max_text: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_depth: 32,
+            max_elements: 1 << 26,
+            max_rank: 16,
+            max_inputs: 4096,
+            max_outputs: 4096,
+            max_parameters: 64,
+            max_text: 8192,
+        }
+    }
+}
