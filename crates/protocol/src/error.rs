@@ -258,12 +258,8 @@ pub(crate) fn name_list<'a>(names: impl ExactSizeIterator<Item = &'a str>) -> St
     if total == 0 {
         return "none".to_owned();
     }
-    let mut list =
-        names.take(NAMES).map(|name| format!("\"{}\"", excerpt(name))).collect::<Vec<_>>().join(", ");
-    if total > NAMES {
-        list.push_str(&format!(" and {} more", total - NAMES));
-    }
-    list
+    let list = names.take(NAMES).map(|name| format!("\"{}\"", excerpt(name))).collect::<Vec<_>>().join(", ");
+    if total > NAMES { format!("{list} and {} more", total - NAMES) } else { list }
 }
 
 #[cfg(test)]
