@@ -1,0 +1,108 @@
+//! Sources that are no ONNX model, or none that can be served, and models from object storage.
+
+use std::path::Path;
+
+use modelwright_test_servers::Server;
+use rstest::rstest;
+
+use crate::command::{Workbench, fixture, manifest, manifest_with};
+
+#[rstest]
+#[case("model.pkl", b"\x80\x04\x95".as_slice(), "skl2onnx")]
+#[case("model.pt", b"PK\x03\x04".as_slice(), "torch.onnx")]
+#[case("model.h5", b"\x89HDF\r\n\x1a\n".as_slice(), "tf2onnx")]
+#[case("model.safetensors", b"\x08\0\0\0\0\0\0\0{}      ".as_slice(), "safetensors")]
+#[case("saved_model.pb", b"\x08\x01\x12\x04".as_slice(), "tf2onnx")]
+fn other_formats_are_refused_with_their_converter(#[case] name: &str, #[case] content: &[u8], #[case] converter: &str) {
+    let bench = Workbench::new();
+    bench.write(name, content);
+    bench.run_once(&manifest("m", &format!("file:{name}"))).expect_code(1).expect_error(&[name, converter]);
+}
+
+#[rstest]
+#[case::text("hello, I am no model".into(), &["ONNX"])]
+#[case::git_lfs("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n".into(), &["LFS"])]
+#[case::empty(Vec::new(), &["empty"])]
+#[case::gigabyte_in_a_kilobyte(
+    [b"\x08\x0a\x3a\x80\x80\x80\x80\x04".as_slice(), &[0; 1000]].concat(),
+    &["trunc"]
+)]
+fn files_that_are_no_model_are_refused(#[case] content: Vec<u8>, #[case] says: &[&str]) {
+    let bench = Workbench::new();
+    bench.write("model.onnx", content);
+    bench.run_once(&manifest("m", "file:model.onnx")).expect_code(1).expect_error(&["model.onnx"]).expect_error(says);
+}
+
+#[rstest]
+#[case("future_opset.onnx", &["opset"])]
+#[case("future_ir.onnx", &["IR"])]
+#[case("custom_operator.onnx", &["operator"])]
+fn models_that_onnx_runtime_cannot_run_are_refused_before_they_are_loaded(#[case] name: &str, #[case] says: &[&str]) {
+    let bench = Workbench::new();
+    bench.copy_fixture(name, "model.onnx");
+    bench.run_once(&manifest("m", "file:model.onnx")).expect_code(1).expect_error(says);
+}
+
+#[test]
+fn external_data_beside_the_model_is_part_of_the_revision_and_missing_it_is_named() {
+    let bench = Workbench::new();
+    bench.copy_fixture("external.onnx", "model/external.onnx");
+    let text = manifest("m", "file:model/");
+    bench.run_once(&text).expect_code(1).expect_error(&["external.bin"]);
+    bench.copy_fixture("external.bin", "model/external.bin");
+    bench.run_once(&text).expect_code(0);
+}
+
+#[test]
+fn folder_with_two_models_is_ambiguous() {
+    let bench = Workbench::new();
+    bench.copy_fixture("add.onnx", "model/a.onnx");
+    bench.copy_fixture("add.onnx", "model/b.onnx");
+    bench.run_once(&manifest("m", "file:model/")).expect_code(1).expect_error(&["a.onnx", "b.onnx"]);
+}
+
+#[test]
+fn pipe_in_place_of_a_file_is_refused_and_does_not_hang() {
+    let bench = Workbench::new();
+    let pipe = bench.path("model.onnx");
+    rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR, 0).unwrap();
+    bench.run_once(&manifest("m", "file:model.onnx")).expect_code(1).expect_error(&["model.onnx"]);
+}
+
+/// Serves a model from a store, with credentials from a `--secret` file.
+fn serves_from(server: anyhow::Result<Server>) {
+    let Some(server) = crate::command::available(server) else { return };
+    let bench = Workbench::new();
+    put(&server, "models/add/add.onnx", &fixture("add.onnx"));
+    let secret: String = server.credentials().iter().map(|(name, value)| format!("{name}={value}\n")).collect();
+    let secret = bench.write("store.env", secret);
+    let uri = server.uri("models/add/");
+    let text = manifest_with("m", &format!("source: {{uri: '{uri}', credentialsSecretRef: {{name: store}}}}"));
+    let run = || {
+        let mut command = bench.run_command(&text);
+        crate::command::finish(command.arg("--once").arg("--secret").arg(format!("store={}", secret.display())))
+    };
+    run().expect_code(0);
+    run().expect_code(0);
+}
+
+/// Puts a file into a store through the product's own client, which the store's own tests have compared with others.
+fn put(server: &Server, path: &str, file: &Path) {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(server.put(path, std::fs::read(file).unwrap())).unwrap();
+}
+
+#[test]
+fn model_on_s3_is_served() {
+    serves_from(modelwright_test_servers::versitygw());
+}
+
+#[test]
+fn model_on_google_cloud_storage_is_served() {
+    serves_from(modelwright_test_servers::fake_gcs());
+}
+
+#[test]
+fn model_on_azure_blob_storage_is_served() {
+    serves_from(modelwright_test_servers::azurite());
+}

@@ -1,0 +1,114 @@
+//! Models from a web server that behaves, and from several that do not.
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use rstest::rstest;
+
+use crate::command::{Workbench, fixture, manifest};
+
+/// How the server answers every request for a model.
+#[derive(Clone, Copy)]
+enum Manner {
+    /// Sends the file; understands HEAD, ranges and etags as little as `python -m http.server` does.
+    Plain,
+    Status(&'static str),
+    /// Redirects to this target.
+    Redirect(&'static str),
+    /// Promises the whole file and closes the connection in the middle.
+    Truncated,
+}
+
+/// A web server on loopback, one thread per connection.
+struct Web {
+    port: u16,
+    downloads: Arc<AtomicUsize>,
+}
+
+impl Web {
+    fn start(content: Vec<u8>, manner: Manner) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let (content, downloads) = (Arc::new(content), Arc::new(AtomicUsize::new(0)));
+        let counter = Arc::clone(&downloads);
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let (content, counter) = (Arc::clone(&content), Arc::clone(&counter));
+                // A client that goes away is its own business.
+                std::thread::spawn(move || drop(answer(&stream, &content, manner, &counter)));
+            }
+        });
+        Self { port, downloads }
+    }
+
+    fn uri(&self, path: &str) -> String {
+        format!("http://127.0.0.1:{}/{path}", self.port)
+    }
+}
+
+fn answer(mut stream: &TcpStream, content: &[u8], manner: Manner, downloads: &AtomicUsize) -> std::io::Result<()> {
+    let mut lines = BufReader::new(stream.try_clone()?).lines();
+    let request = lines.next().transpose()?.unwrap_or_default();
+    while lines.next().transpose()?.is_some_and(|line| !line.is_empty()) {}
+    let head = request.starts_with("HEAD ");
+    let (status, extra, length) = match manner {
+        Manner::Plain | Manner::Truncated => ("200 OK", String::new(), content.len()),
+        Manner::Status(status) => (status, String::new(), 0),
+        Manner::Redirect(target) => ("302 Found", format!("location: {target}\r\n"), 0),
+    };
+    write!(stream, "HTTP/1.1 {status}\r\ncontent-length: {length}\r\n{extra}connection: close\r\n\r\n")?;
+    if !head && length > 0 {
+        downloads.fetch_add(1, Ordering::SeqCst);
+        let sent = if matches!(manner, Manner::Truncated) { length / 2 } else { length };
+        stream.write_all(&content[..sent])?;
+    }
+    Ok(())
+}
+
+#[test]
+fn model_from_a_plain_web_server_is_served_and_fetched_once() {
+    let bench = Workbench::new();
+    let web = Web::start(std::fs::read(fixture("add.onnx")).unwrap(), Manner::Plain);
+    let text = manifest("web", &web.uri("add.onnx"));
+    bench.run_once(&text).expect_code(0);
+    assert!(web.downloads.load(Ordering::SeqCst) > 0);
+}
+
+#[rstest]
+#[case::missing(Manner::Status("404 Not Found"), &["404"])]
+#[case::forbidden(Manner::Status("403 Forbidden"), &["403", "credentialsSecretRef"])]
+#[case::truncated(Manner::Truncated, &["trunc"])]
+#[case::other_scheme(Manner::Redirect("https://127.0.0.1:1/model.onnx"), &["redirect"])]
+#[case::link_local(Manner::Redirect("http://169.254.169.254/latest"), &["169.254.169.254"])]
+#[case::for_ever(Manner::Redirect("/model.onnx"), &["redirect"])]
+fn answers_of_a_web_server_that_are_no_model_are_named(#[case] manner: Manner, #[case] says: &[&str]) {
+    let bench = Workbench::new();
+    let web = Web::start(std::fs::read(fixture("add.onnx")).unwrap(), manner);
+    let uri = web.uri("model.onnx");
+    bench.run_once(&manifest("web", &uri)).expect_code(1).expect_error(&["web", &uri]).expect_error(says);
+}
+
+#[test]
+fn plain_http_behind_an_https_uri_is_a_tls_error() {
+    let bench = Workbench::new();
+    let web = Web::start(Vec::new(), Manner::Plain);
+    let uri = web.uri("model.onnx").replace("http:", "https:");
+    bench.run_once(&manifest("web", &uri)).expect_code(1).expect_error(&["TLS"]);
+}
+
+#[test]
+fn server_that_is_not_there_is_named_with_its_address() {
+    let bench = Workbench::new();
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let uri = format!("http://127.0.0.1:{port}/model.onnx");
+    bench.run_once(&manifest("web", &uri)).expect_code(1).expect_error(&[&format!("127.0.0.1:{port}")]);
+}
+
+#[test]
+fn html_page_in_place_of_a_model_is_recognised() {
+    let bench = Workbench::new();
+    let web = Web::start(b"<!DOCTYPE html><html><body>Sign in</body></html>".to_vec(), Manner::Plain);
+    bench.run_once(&manifest("web", &web.uri("model.onnx"))).expect_code(1).expect_error(&["HTML"]);
+}
