@@ -1,0 +1,181 @@
+//! Every name, number and path that two parts of the system share; the same facts stand in `docs/contract.md`.
+//!
+//! What a part alone knows is not here. Parts that come with a later version are reserved in the document and get
+//! their constants with the code that uses them.
+
+mod exit_code;
+pub mod names;
+
+pub use exit_code::{Class, ExitCode};
+
+/// The API group of every resource, and the prefix of labels and annotations.
+pub const GROUP: &str = "modelwright.dev";
+/// What a manifest writes as `apiVersion`.
+pub const API_VERSION: &str = "modelwright.dev/v1alpha1";
+/// What a manifest writes as `kind`.
+pub const KIND: &str = "Model";
+/// The value of `app.kubernetes.io/name` and `app.kubernetes.io/managed-by`.
+pub const APPLICATION: &str = "modelwright";
+
+/// Ports that containers listen on.
+pub mod ports {
+    /// Port of `serve` and `run` for predictions: HTTP/1.1 and h2c.
+    pub const DATA: u16 = 8080;
+    /// Name of [`DATA`] in a pod.
+    pub const DATA_NAME: &str = "data";
+    /// Port of `serve`, `run` and the operator for probes and metrics.
+    pub const ADMIN: u16 = 9090;
+    /// Name of [`ADMIN`] in a pod.
+    pub const ADMIN_NAME: &str = "admin";
+    /// The Service's port for HTTP, which leads to [`DATA`].
+    pub const SERVICE_HTTP: u16 = 80;
+    /// Name of [`SERVICE_HTTP`].
+    pub const SERVICE_HTTP_NAME: &str = "http";
+    /// The Service's port for gRPC, which leads to [`DATA`].
+    pub const SERVICE_GRPC: u16 = 9000;
+    /// Name of [`SERVICE_GRPC`].
+    pub const SERVICE_GRPC_NAME: &str = "grpc";
+    /// The `appProtocol` of [`SERVICE_GRPC`]: HTTP/2 without TLS.
+    pub const SERVICE_GRPC_PROTOCOL: &str = "kubernetes.io/h2c";
+}
+
+/// Paths on the admin port.
+pub mod probes {
+    /// Answers 200 while the process can make progress.
+    pub const LIVE: &str = "/livez";
+    /// Answers 200 while predictions are accepted.
+    pub const READY: &str = "/readyz";
+    /// Prometheus metrics.
+    pub const METRICS: &str = "/metrics";
+    /// Where the time between start and ready went, as JSON.
+    pub const COLD_START: &str = "/debug/coldstart";
+}
+
+/// Label keys, and the values that are fixed.
+pub mod labels {
+    /// The Model's name; on every child and pod.
+    pub const MODEL: &str = "modelwright.dev/model";
+    /// What a pod does; on pods.
+    pub const ROLE: &str = "modelwright.dev/role";
+    /// Which of two Deployments a server belongs to; on server pods.
+    pub const TRACK: &str = "modelwright.dev/track";
+    /// The first 16 hexadecimal digits of the revision; on server pods.
+    pub const REVISION: &str = "modelwright.dev/revision";
+    /// Recommended label: the application.
+    pub const APP_NAME: &str = "app.kubernetes.io/name";
+    /// Recommended label: the Model's name.
+    pub const APP_INSTANCE: &str = "app.kubernetes.io/instance";
+    /// Recommended label: who made the object.
+    pub const APP_MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+    /// Recommended label: the version that made the object.
+    pub const APP_VERSION: &str = "app.kubernetes.io/version";
+
+    /// Value of [`ROLE`]: answers predictions.
+    pub const ROLE_SERVER: &str = "server";
+    /// Value of [`ROLE`]: finds out what a source holds.
+    pub const ROLE_RESOLVE: &str = "resolve";
+    /// Value of [`TRACK`]: the only Deployment there is now.
+    pub const TRACK_STABLE: &str = "stable";
+}
+
+/// Annotation keys.
+pub mod annotations {
+    /// The revision's first 16 hexadecimal digits.
+    pub const REVISION: &str = "modelwright.dev/revision";
+    /// The revision's full digest, `sha256:…`.
+    pub const DIGEST: &str = "modelwright.dev/digest";
+    /// Where the revision's bytes are read from.
+    pub const URI: &str = "modelwright.dev/uri";
+    /// The sha256 of everything the template was rendered from.
+    pub const RENDERED_FROM: &str = "modelwright.dev/rendered-from";
+    /// The version of the operator that rendered the template.
+    pub const RENDERER: &str = "modelwright.dev/renderer";
+    /// The full hash of what a Job was made for.
+    pub const JOB_HASH: &str = "modelwright.dev/job-hash";
+    /// On a Model: a new value asks for the source to be read again.
+    pub const RESOLVE_AT: &str = "modelwright.dev/resolve-at";
+}
+
+/// Server-side-apply field managers.
+pub mod field_managers {
+    /// Owns all of the Deployment but its replicas.
+    pub const TEMPLATE: &str = "modelwright-template";
+    /// Owns the Deployment's replicas, unless an autoscaler does.
+    pub const REPLICAS: &str = "modelwright-replicas";
+    /// Owns every other child.
+    pub const CHILDREN: &str = "modelwright-children";
+    /// Owns the Model's status.
+    pub const STATUS: &str = "modelwright-status";
+}
+
+/// Container names.
+pub mod containers {
+    /// Init container that brings the revision's files and verifies them.
+    pub const FETCH: &str = "fetch";
+    /// Answers predictions.
+    pub const SERVE: &str = "serve";
+    /// Finds out what a source holds.
+    pub const RESOLVE: &str = "resolve";
+}
+
+/// The user and group id of every container of ours.
+pub const UID: i64 = 65532;
+
+/// Paths in containers.
+pub mod paths {
+    /// The revision's files; read-only for the server.
+    pub const MODELS: &str = "/models";
+    /// Name of the `emptyDir` volume behind [`MODELS`].
+    pub const MODELS_VOLUME: &str = "model";
+    /// A `pvc://` source; read-only.
+    pub const SOURCE: &str = "/mnt/source";
+    /// The only other writable folder.
+    pub const TEMPORARY: &str = "/tmp";
+    /// Where a command in a pod leaves its outcome.
+    pub const TERMINATION_LOG: &str = "/dev/termination-log";
+}
+
+/// Environment variables.
+pub mod environment {
+    /// The Model's name.
+    pub const MODEL: &str = "MODELWRIGHT_MODEL";
+    /// The Model's namespace.
+    pub const NAMESPACE: &str = "MODELWRIGHT_NAMESPACE";
+    /// The revision's full digest.
+    pub const REVISION: &str = "MODELWRIGHT_REVISION";
+    /// How many CPUs a server may use, as a number such as `2` or `0.5`.
+    pub const CPUS: &str = "MODELWRIGHT_CPUS";
+    /// What is logged, in the syntax of `RUST_LOG`.
+    pub const LOG: &str = "MODELWRIGHT_LOG";
+    /// The path of ONNX Runtime's library.
+    pub const ONNX_RUNTIME: &str = "ORT_DYLIB_PATH";
+    /// For the operator: the image of CPU servers.
+    pub const IMAGE_CPU: &str = "MODELWRIGHT_IMAGE_CPU";
+    /// For the operator: the image of CUDA servers.
+    pub const IMAGE_CUDA: &str = "MODELWRIGHT_IMAGE_CUDA";
+}
+
+/// The keys of a credentials Secret that are read; every other key is ignored. Each becomes the environment variable of
+/// its own name, but [`CA_CERTIFICATE`], which becomes a file.
+pub const CREDENTIALS: [&str; 11] = [
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "AWS_REGION",
+    "AWS_ENDPOINT_URL",
+    "GOOGLE_SERVICE_ACCOUNT_KEY",
+    "AZURE_STORAGE_ACCOUNT_NAME",
+    "AZURE_STORAGE_ACCOUNT_KEY",
+    "AZURE_STORAGE_SAS_TOKEN",
+    "HTTP_BEARER_TOKEN",
+    CA_CERTIFICATE,
+];
+/// The key of [`CREDENTIALS`] that holds PEM certificates of the authorities a store's TLS certificate may come from.
+pub const CA_CERTIFICATE: &str = "ca.crt";
+
+/// The longest outcome of a command, in bytes. A kubelet divides 12 KiB among a pod's containers.
+pub const OUTCOME_MAX_BYTES: usize = 1_024;
+/// The most inputs that an outcome lists.
+pub const OUTCOME_MAX_INPUTS: usize = 8;
+/// How many redirects are followed, each to the same scheme and without credentials.
+pub const MAX_REDIRECTS: usize = 3;

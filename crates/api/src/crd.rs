@@ -1,0 +1,52 @@
+//! The CustomResourceDefinition that a cluster gets, generated from the types.
+
+use std::sync::LazyLock;
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::CustomResourceExt as _;
+use serde_json::Value;
+
+use crate::model::Model;
+
+/// First line of the generated file.
+const HEADER: &str = "# Generated from crates/api by `cargo xtask crds`. Do not edit.\n";
+
+/// The CustomResourceDefinition of Models as JSON; the same on every call.
+///
+/// What kube derives is used as it is, except that no field is `nullable`: an absent key says the same as `null`, rules
+/// need not think of it, and a key with a forgotten value is reported.
+pub fn crd() -> &'static Value {
+    static CRD: LazyLock<Value> = LazyLock::new(|| {
+        // A CustomResourceDefinition is plain data: numbers, strings, lists and maps with string keys.
+        let mut crd = serde_json::to_value(Model::crd()).unwrap_or_default();
+        remove_nullable(&mut crd);
+        crd
+    });
+    &CRD
+}
+
+/// The CustomResourceDefinition as Kubernetes' own type, for a client.
+pub fn typed() -> Result<CustomResourceDefinition, serde_json::Error> {
+    serde_json::from_value(crd().clone())
+}
+
+/// The CustomResourceDefinition as YAML, ending in a newline; the content of `crds/models.modelwright.dev.yaml`.
+pub fn crd_yaml() -> Result<String, serde_yaml::ser::Error> {
+    Ok(format!("{HEADER}{}", serde_yaml::to_string(crd())?))
+}
+
+/// The structural schema of a whole Model object (`openAPIV3Schema`).
+pub fn schema() -> &'static Value {
+    &crd()["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+}
+
+fn remove_nullable(value: &mut Value) {
+    match value {
+        Value::Object(object) => {
+            object.remove("nullable");
+            object.values_mut().for_each(remove_nullable);
+        }
+        Value::Array(array) => array.iter_mut().for_each(remove_nullable),
+        _ => {}
+    }
+}

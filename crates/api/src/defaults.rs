@@ -1,0 +1,180 @@
+//! What holds where a manifest says nothing. Nothing here is ever written into a spec.
+
+use std::{num::NonZeroUsize, time::Duration};
+
+use crate::{
+    duration::{self, DurationError},
+    model::{ExecutionProvider, GraphOptimization, Model, Resources, Serving, Session},
+    quantity::{Quantity, QuantityError},
+};
+
+/// Server pods.
+pub const REPLICAS: i32 = 1;
+/// Time from a server's start to ready.
+pub const STARTUP_TIMEOUT: Duration = Duration::from_mins(10);
+/// Largest request body in bytes: 64 MiB.
+pub const MAX_REQUEST_BYTES: u64 = 64 << 20;
+/// Requests that may wait in one server.
+pub const MAX_QUEUED_REQUESTS: u32 = 1_024;
+/// Threads that run independent operators side by side.
+pub const INTER_OP_THREADS: usize = 1;
+
+/// `spec.serving` with every default resolved.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ResolvedServing {
+    /// What computes.
+    pub execution_provider: ExecutionProvider,
+    /// Server pods.
+    pub replicas: i32,
+    /// CPUs that one server may use, from `limits.cpu`, else `requests.cpu`; `None` where neither is written.
+    pub cpus: Option<Cpus>,
+    /// Settings of the ONNX Runtime session.
+    pub session: ResolvedSession,
+    /// Largest request body in bytes.
+    pub max_request_bytes: u64,
+    /// Requests that may wait in one server.
+    pub max_queued_requests: u32,
+    /// Time from a server's start to ready.
+    pub startup_timeout: Duration,
+}
+
+/// `spec.serving.session` with every default resolved.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct ResolvedSession {
+    /// Threads that work on one operator together; `None`: the server's choice, from its CPUs.
+    pub intra_op_threads: Option<usize>,
+    /// Threads that run independent operators side by side.
+    pub inter_op_threads: usize,
+    /// How far the graph is rewritten.
+    pub graph_optimization: GraphOptimization,
+}
+
+/// An amount of processor time per time, in thousandths of a CPU; more than zero.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub struct Cpus {
+    milli: u64,
+}
+
+impl Cpus {
+    /// Thousandths of a CPU.
+    pub const fn milli(self) -> u64 {
+        self.milli
+    }
+
+    /// How many threads can be busy: the amount rounded up, at least one.
+    pub fn threads(self) -> NonZeroUsize {
+        usize::try_from(self.milli.div_ceil(1_000))
+            .ok()
+            .and_then(NonZeroUsize::new)
+            .unwrap_or(NonZeroUsize::MIN)
+    }
+}
+
+impl std::fmt::Display for Cpus {
+    /// A decimal number such as `2` or `0.5`, the form of
+    /// [`MODELWRIGHT_CPUS`](crate::contract::environment::CPUS).
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (whole, thousandths) = (self.milli / 1_000, self.milli % 1_000);
+        if thousandths == 0 {
+            return write!(f, "{whole}");
+        }
+        let fraction = format!("{thousandths:03}");
+        write!(f, "{whole}.{}", fraction.trim_end_matches('0'))
+    }
+}
+
+/// A value of the spec that cannot be used. A Model that passed [`crate::parse`] or an API server has none.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum Error {
+    /// A quantity cannot be read.
+    #[error("{path}: {source}")]
+    Quantity {
+        /// Where it stands.
+        path: &'static str,
+        /// What is wrong.
+        source: QuantityError,
+    },
+    /// A duration cannot be read.
+    #[error("{path}: {source}")]
+    Duration {
+        /// Where it stands.
+        path: &'static str,
+        /// What is wrong.
+        source: DurationError,
+    },
+    /// A number is outside its range.
+    #[error("{path}: {value} is out of range; write a number that the manifest reference allows")]
+    OutOfRange {
+        /// Where it stands.
+        path: &'static str,
+        /// What was written.
+        value: i64,
+    },
+}
+
+impl Model {
+    /// `spec.serving` with every default resolved.
+    pub fn serving(&self) -> Result<ResolvedServing, Error> {
+        self.spec.serving.as_ref().map_or_else(|| Serving::default().resolved(), Serving::resolved)
+    }
+}
+
+impl Serving {
+    /// This with every default resolved.
+    pub fn resolved(&self) -> Result<ResolvedServing, Error> {
+        let limits = self.limits.as_ref();
+        Ok(ResolvedServing {
+            execution_provider: self.execution_provider.unwrap_or_default(),
+            replicas: self.replicas.unwrap_or(REPLICAS),
+            cpus: self.resources.as_ref().map_or(Ok(None), cpus)?,
+            session: self.session.clone().unwrap_or_default().resolved()?,
+            max_request_bytes: limits
+                .and_then(|limits| limits.max_request_bytes)
+                .map_or(Ok(MAX_REQUEST_BYTES), |bytes| {
+                    number("spec.serving.limits.maxRequestBytes", bytes)
+                })?,
+            max_queued_requests: limits
+                .and_then(|limits| limits.max_queued_requests)
+                .map_or(Ok(MAX_QUEUED_REQUESTS), |requests| {
+                    number("spec.serving.limits.maxQueuedRequests", requests.into())
+                })?,
+            startup_timeout: self.startup_timeout.as_deref().map_or(Ok(STARTUP_TIMEOUT), |text| {
+                duration::parse(text)
+                    .map_err(|source| Error::Duration { path: "spec.serving.startupTimeout", source })
+            })?,
+        })
+    }
+}
+
+impl Session {
+    /// This with every default resolved.
+    pub fn resolved(&self) -> Result<ResolvedSession, Error> {
+        Ok(ResolvedSession {
+            intra_op_threads: self
+                .intra_op_threads
+                .map(|threads| number("spec.serving.session.intraOpThreads", threads.into()))
+                .transpose()?,
+            inter_op_threads: self.inter_op_threads.map_or(Ok(INTER_OP_THREADS), |threads| {
+                number("spec.serving.session.interOpThreads", threads.into())
+            })?,
+            graph_optimization: self.graph_optimization.unwrap_or_default(),
+        })
+    }
+}
+
+/// CPUs that one pod may use: its limit, else its request. Zero says nothing, as in Kubernetes.
+fn cpus(resources: &Resources) -> Result<Option<Cpus>, Error> {
+    let cpu = |map: Option<&std::collections::BTreeMap<String, Quantity>>, path| {
+        let Some(quantity) = map.and_then(|map| map.get("cpu")) else { return Ok(None) };
+        let milli = quantity.milli().map_err(|source| Error::Quantity { path, source })?;
+        Ok(u64::try_from(milli).ok().filter(|milli| *milli > 0).map(|milli| Cpus { milli }))
+    };
+    match cpu(resources.limits.as_ref(), "spec.serving.resources.limits.cpu")? {
+        Some(cpus) => Ok(Some(cpus)),
+        None => cpu(resources.requests.as_ref(), "spec.serving.resources.requests.cpu"),
+    }
+}
+
+fn number<T: TryFrom<i64>>(path: &'static str, value: i64) -> Result<T, Error> {
+    T::try_from(value).map_err(|_| Error::OutOfRange { path, value })
+}
