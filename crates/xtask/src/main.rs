@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod onnxruntime;
+mod test_servers;
 
 use clap::{Parser, Subcommand};
 
@@ -22,6 +23,8 @@ enum Command {
         #[arg(long)]
         print: bool,
     },
+    /// Build and install the object storage servers that tests start; minutes the first time.
+    TestServers,
 }
 
 fn main() -> anyhow::Result<()> {
@@ -34,6 +37,7 @@ fn main() -> anyhow::Result<()> {
                 eprintln!("ONNX Runtime is at {}", library.display());
             }
         }
+        Command::TestServers => test_servers::install()?,
     }
     Ok(())
 }
