@@ -97,6 +97,26 @@ pub enum Error {
         /// The input.
         name: String,
     },
+    /// A record has a field that is no input of the model.
+    #[error("{path}: unknown field \"{name}\"; the model takes {known}")]
+    UnknownField {
+        /// The record.
+        path: String,
+        /// What was given.
+        name: String,
+        /// The names of the model's inputs.
+        known: String,
+    },
+    /// A record lacks the field of an input.
+    #[error("{path}: the field \"{name}\" is missing; the model takes {known}")]
+    MissingField {
+        /// The record.
+        path: String,
+        /// The missing field.
+        name: String,
+        /// The names of the model's inputs.
+        known: String,
+    },
     /// The model has no output of this name.
     #[error("unknown output \"{name}\"; the model gives {known}")]
     UnknownOutput {
@@ -213,6 +233,8 @@ impl Error {
             | Self::UnknownInput { .. }
             | Self::MissingInput { .. }
             | Self::DuplicateInput { .. }
+            | Self::UnknownField { .. }
+            | Self::MissingField { .. }
             | Self::UnknownOutput { .. }
             | Self::DuplicateOutput { .. }
             | Self::NegativeDimension { .. }

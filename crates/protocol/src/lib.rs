@@ -11,10 +11,18 @@
 #![forbid(unsafe_code)]
 
 pub mod datatype;
+mod element;
 pub mod error;
+mod fill;
+mod json;
 pub mod limits;
+mod parameters;
+mod path;
 pub mod signature;
 pub mod tensor;
+pub mod v1;
+pub mod v2;
+mod write;
 
 pub use datatype::Datatype;
 pub use error::{Error, ErrorClass};

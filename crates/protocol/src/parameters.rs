@@ -1,0 +1,149 @@
+//! The `parameters` objects of requests, inputs and outputs, and which of them mean something here.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+
+use crate::element::Element;
+use crate::error::{Error, excerpt};
+use crate::json::Scanner;
+use crate::limits::Limits;
+use crate::path::Path;
+
+/// The parameters of a request by name.
+pub type Parameters = BTreeMap<String, Parameter>;
+
+/// The value of a parameter; the protocol has no others.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Parameter {
+    /// `true` or `false`.
+    Bool(bool),
+    /// A number without fraction and exponent that fits into 64 bits.
+    Int(i64),
+    /// Any other number.
+    Float(f64),
+    /// Text.
+    Text(String),
+}
+
+impl Parameter {
+    /// Whether the value asks for nothing: `false`, 0 or the empty text.
+    fn is_neutral(&self) -> bool {
+        match self {
+            Self::Bool(value) => !value,
+            Self::Int(value) => *value == 0,
+            Self::Float(value) => *value == 0.0,
+            Self::Text(value) => value.is_empty(),
+        }
+    }
+}
+
+/// What a `parameters` object belongs to.
+#[derive(Clone, Copy)]
+pub(crate) enum Scope {
+    Request,
+    Input,
+    Output,
+}
+
+/// Reads a `parameters` object. `null` counts as absent, for the object and for a value, because some clients write
+/// every optional key.
+pub(crate) fn read_parameters(
+    scanner: &mut Scanner<'_>,
+    scope: Scope,
+    path: &Path<'_>,
+    limits: &Limits,
+) -> Result<Parameters, Error> {
+    let mut parameters = Parameters::new();
+    if scanner.take_null()? {
+        return Ok(parameters);
+    }
+    scanner.open_object(path)?;
+    while let Some(key) = scanner.next_key()? {
+        let here = path.key(&key);
+        bounded(&key, limits, path)?;
+        if scanner.take_null()? {
+            continue;
+        }
+        let value = read_value(scanner, &here, limits)?;
+        if !value.is_neutral() {
+            refuse_reserved(scope, &key, &here)?;
+        }
+        if parameters.len() == limits.max_parameters {
+            let (path, limit) = (path.to_string(), limits.max_parameters);
+            return Err(Error::LimitExceeded { path, what: "parameters", limit });
+        }
+        match parameters.entry(key.into_owned()) {
+            Entry::Vacant(vacant) => vacant.insert(value),
+            Entry::Occupied(occupied) => {
+                let key = excerpt(occupied.key());
+                return Err(Error::DuplicateKey { path: path.to_string(), key });
+            }
+        };
+    }
+    Ok(parameters)
+}
+
+/// Refuses text that is kept and longer than the bound.
+pub(crate) fn bounded(text: &str, limits: &Limits, path: &Path<'_>) -> Result<(), Error> {
+    if text.len() <= limits.max_text {
+        return Ok(());
+    }
+    Err(Error::LimitExceeded { path: path.to_string(), what: "bytes of text", limit: limits.max_text })
+}
+
+fn read_value(scanner: &mut Scanner<'_>, path: &Path<'_>, limits: &Limits) -> Result<Parameter, Error> {
+    const WANTED: &str = "a string, a number or a boolean";
+    match scanner.peek()? {
+        b'"' => {
+            let text = scanner.string(WANTED, path)?;
+            bounded(&text, limits, path)?;
+            Ok(Parameter::Text(text.into_owned()))
+        }
+        b't' | b'f' => Ok(Parameter::Bool(scanner.boolean(WANTED, path)?)),
+        _ => {
+            let mut ahead = scanner.clone();
+            let token = ahead.number(WANTED, path)?;
+            if let Ok(value) = token.parse() {
+                *scanner = ahead;
+                return Ok(Parameter::Int(value));
+            }
+            f64::read(scanner, path).map(Parameter::Float)
+        }
+    }
+}
+
+/// Refuses a parameter that the protocol or its extensions give a meaning which this version does not honour.
+///
+/// Sources: the Open Inference Protocol's binary tensor data extension and Triton's extensions for parameters
+/// (`sequence_*`, `priority`, `timeout`), classification and shared memory. Ignoring them would answer with something
+/// else than was asked for. Other names are free for applications and have no effect, as the protocol has it.
+fn refuse_reserved(scope: Scope, key: &str, path: &Path<'_>) -> Result<(), Error> {
+    let (feature, instead) = match (scope, key) {
+        (Scope::Input, "binary_data_size") => (
+            "the binary tensor extension",
+            "send the elements as JSON in `data` (tritonclient: binary_data=False)",
+        ),
+        (Scope::Request, "binary_data_output") => (
+            "the binary tensor extension",
+            "list the wanted `outputs` without `binary_data` (tritonclient: InferRequestedOutput(name, binary_data=False))",
+        ),
+        (Scope::Output, "binary_data") => (
+            "the binary tensor extension",
+            "leave it out or set it to false (tritonclient: binary_data=False)",
+        ),
+        (Scope::Output, "classification") => {
+            ("the classification extension", "leave it out and sort the scores in the client")
+        }
+        (
+            Scope::Input | Scope::Output,
+            "shared_memory_region" | "shared_memory_offset" | "shared_memory_byte_size",
+        ) => ("the shared memory extension", "send the elements as JSON in `data`"),
+        (Scope::Request, "sequence_id" | "sequence_start" | "sequence_end") => {
+            ("sequence batching", "leave it out; every request is on its own")
+        }
+        (Scope::Request, "priority") => ("request priority", "leave it out or set it to 0"),
+        (Scope::Request, "timeout") => ("a timeout per request", "leave it out and set one in the client"),
+        _ => return Ok(()),
+    };
+    Err(Error::Unsupported { path: path.to_string(), feature, instead })
+}
