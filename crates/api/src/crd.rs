@@ -1,4 +1,4 @@
-//! The CustomResourceDefinition that a cluster gets, generated from the types.
+//! The `CustomResourceDefinition` that a cluster gets, generated from the types.
 
 use std::sync::LazyLock;
 
@@ -11,7 +11,7 @@ use crate::model::Model;
 /// First line of the generated file.
 const HEADER: &str = "# Generated from crates/api by `cargo xtask crds`. Do not edit.\n";
 
-/// The CustomResourceDefinition of Models as JSON; the same on every call.
+/// The `CustomResourceDefinition` of Models as JSON; the same on every call.
 ///
 /// What kube derives is used as it is, except that no field is `nullable`: an absent key says the same as `null`, rules
 /// need not think of it, and a key with a forgotten value is reported.
@@ -25,12 +25,12 @@ pub fn crd() -> &'static Value {
     &CRD
 }
 
-/// The CustomResourceDefinition as Kubernetes' own type, for a client.
+/// The `CustomResourceDefinition` as Kubernetes' own type, for a client.
 pub fn typed() -> Result<CustomResourceDefinition, serde_json::Error> {
     serde_json::from_value(crd().clone())
 }
 
-/// The CustomResourceDefinition as YAML, ending in a newline; the content of `crds/models.modelwright.dev.yaml`.
+/// The `CustomResourceDefinition` as YAML, ending in a newline; the content of `crds/models.modelwright.dev.yaml`.
 pub fn crd_yaml() -> Result<String, serde_yaml::ser::Error> {
     Ok(format!("{HEADER}{}", serde_yaml::to_string(crd())?))
 }

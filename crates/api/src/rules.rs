@@ -118,22 +118,24 @@ pub const STARTUP_TIMEOUT: Rule = Rule::everywhere(
     "startupTimeout must be from 1s to 24h; write for example 10m",
 );
 
-/// What Kubernetes reads as a quantity, without a sign because resources are not negative.
-pub const QUANTITY: Rule = Rule::everywhere(
-    "string(self).matches('^([0-9]+([.][0-9]*)?|[.][0-9]+)([KMGTPE]i|[numkMGTPE]|[eE][-+]?[0-9]{1,2})?$')",
-    "a quantity is a number that is not negative, with an optional suffix; write for example 500m, 2, \"1.5\" or 4Gi",
-);
-
 /// Without a device in the pod's limits the scheduler gives it none.
 pub const CUDA_NEEDS_GPU: Rule = Rule::in_a_cluster(
     "!has(self.executionProvider) || self.executionProvider != 'CUDA' || (has(self.resources) && \
      has(self.resources.limits) && 'nvidia.com/gpu' in self.resources.limits && \
-     string(self.resources.limits['nvidia.com/gpu']).matches('^[1-9][0-9]{0,3}$'))",
+     self.resources.limits['nvidia.com/gpu'] != 0 && self.resources.limits['nvidia.com/gpu'] != '0')",
     "executionProvider: CUDA needs a GPU; write resources: {limits: {nvidia.com/gpu: 1}}, or executionProvider: CPU",
 );
 
+/// A volume claim is an object of a cluster. It is no rule of the CRD: only one machine refuses it.
+pub const SOURCE_NOT_CLAIM: Rule = Rule {
+    expression: "!self.startsWith('pvc:')",
+    message: "pvc: works only in a cluster, because this machine has no volume claims; write file:PATH or a place in \
+              object storage",
+    only_in: Some(Scope::Machine),
+};
+
 /// Every rule of the CRD.
-pub const ALL: [Rule; 12] = [
+pub const ALL: [Rule; 11] = [
     NAME,
     SOURCE_SCHEME,
     SOURCE_NOT_FILE,
@@ -144,6 +146,5 @@ pub const ALL: [Rule; 12] = [
     SECRET_NAME,
     DURATION,
     STARTUP_TIMEOUT,
-    QUANTITY,
     CUDA_NEEDS_GPU,
 ];

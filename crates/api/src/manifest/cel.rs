@@ -1,0 +1,76 @@
+//! Evaluates the rules of the CRD here, with the engine that kube brings, so that one machine answers like a cluster.
+
+use kube::core::cel::{CompiledSchema, ErrorKind, Validator, compile_schema};
+use serde_json::Value;
+
+use super::{problems::Problem, yaml::Node};
+use crate::{
+    crd,
+    rules::{self, Rule, Scope},
+};
+
+/// The keyword under which a schema carries its rules.
+const VALIDATIONS: &str = "x-kubernetes-validations";
+
+/// The rules that hold in one scope, compiled.
+pub(super) struct Rules {
+    compiled: CompiledSchema,
+    validator: Validator,
+}
+
+impl Rules {
+    /// Compiles the rules of the CRD that hold in `scope`.
+    pub(super) fn of(scope: Scope) -> Self {
+        let mut schema = crd::schema().clone();
+        retain(&mut schema, scope);
+        if scope == Scope::Machine
+            && let Some(Value::Array(of_uri)) = schema
+                .pointer_mut("/properties/spec/properties/source/properties/uri/x-kubernetes-validations")
+        {
+            of_uri.push(rules::SOURCE_NOT_CLAIM.to_json());
+        }
+        Self { compiled: compile_schema(&schema), validator: Validator::new() }
+    }
+
+    /// The rules that `object` breaks. `node` is the same object with its lines. Where the object already departs from
+    /// the schema (`departs`), a rule that stumbles over that says nothing new.
+    pub(super) fn check(&self, object: &Value, node: &Node, document: usize, departs: bool) -> Vec<Problem> {
+        let Err(errors) = self.validator.validate_compiled(&self.compiled, object, None) else {
+            return Vec::new();
+        };
+        errors
+            .into_iter()
+            .filter(|error| error.kind == ErrorKind::ValidationFailure || !departs)
+            .map(|error| Problem {
+                document,
+                line: Some(node.line_of(&error.field_path)).filter(|line| *line > 0),
+                path: error.field_path,
+                message: error.message,
+            })
+            .collect()
+    }
+}
+
+/// Drops the rules that do not hold in `scope`.
+fn retain(schema: &mut Value, scope: Scope) {
+    match schema {
+        Value::Object(object) => {
+            if let Some(Value::Array(rules)) = object.get_mut(VALIDATIONS) {
+                rules.retain(|rule| {
+                    let expression = rule["rule"].as_str();
+                    rules::ALL
+                        .iter()
+                        .find(|known| Some(known.expression) == expression)
+                        .is_none_or(|known| holds(known, scope))
+                });
+            }
+            object.values_mut().for_each(|below| retain(below, scope));
+        }
+        Value::Array(array) => array.iter_mut().for_each(|below| retain(below, scope)),
+        _ => {}
+    }
+}
+
+fn holds(rule: &Rule, scope: Scope) -> bool {
+    rule.only_in.is_none_or(|only| only == scope)
+}

@@ -1,0 +1,170 @@
+//! Reads manifests: text in, Models out, or everything that is wrong with the text.
+//!
+//! One document is checked in three steps, and what each finds is reported together: the schema of the CRD
+//! (`structure`), its rules (`cel`), and at last the types.
+
+mod cel;
+mod problems;
+mod structure;
+mod suggest;
+#[cfg(test)]
+mod tests;
+mod yaml;
+
+use std::{collections::HashMap, sync::LazyLock};
+
+use serde_json::{Value, json};
+
+pub use self::problems::{Problem, Problems};
+use self::{
+    problems::quoted,
+    yaml::{Node, NotYaml},
+};
+use crate::{
+    contract::{API_VERSION, KIND},
+    crd,
+    model::Model,
+    rules::Scope,
+};
+
+/// Reads the Models of `text` for `modelwright run`: [`parse_for`] with [`Scope::Machine`].
+pub fn parse(text: &str, origin: &str) -> Result<Vec<Model>, Problems> {
+    parse_for(text, origin, Scope::Machine)
+}
+
+/// Reads the Models of `text`, one or several YAML documents, checked as they are used in `scope`.
+///
+/// `origin` is the text's name in messages, such as a file's path. Documents that hold nothing are skipped. A Model
+/// without a namespace keeps none. Texts over 4 MiB, 50,000 values or 32 levels are refused.
+///
+/// ```
+/// let text = "
+/// apiVersion: modelwright.dev/v1alpha1
+/// kind: Model
+/// metadata: {name: iris}
+/// spec:
+///   source: {uri: s3://models/iris/}
+///   serving: {replica: 2}
+/// ";
+/// let problems = modelwright_api::parse(text, "iris.yaml").unwrap_err();
+/// assert_eq!(problems.to_string(), "iris.yaml:7: spec.serving.replica: unknown key; write replicas");
+/// ```
+pub fn parse_for(text: &str, origin: &str, scope: Scope) -> Result<Vec<Model>, Problems> {
+    let failure = |problems| Problems::new(origin, problems);
+    let documents = yaml::read(text).map_err(|NotYaml { line, message }| {
+        failure(vec![Problem { document: 1, line, path: String::new(), message }])
+    })?;
+    if documents.is_empty() {
+        let message = format!("holds no document; write a {KIND} of apiVersion {API_VERSION}");
+        return Err(failure(vec![Problem { document: 1, line: None, path: String::new(), message }]));
+    }
+    let rules = cel::Rules::of(scope);
+    let mut models = Vec::with_capacity(documents.len());
+    let mut problems = Vec::new();
+    let mut seen = HashMap::new();
+    for (index, node) in documents.into_iter().enumerate() {
+        let document = index + 1;
+        let name_line = node.line_of("metadata.name");
+        match read_document(&node, document, &rules) {
+            Ok(model) => {
+                let name = (model.metadata.namespace.clone(), model.metadata.name.clone());
+                let first = *seen.entry(name).or_insert(document);
+                if first == document {
+                    models.push(model);
+                } else {
+                    problems.push(duplicate(&model, first, document, name_line));
+                }
+            }
+            Err(found) => problems.extend(found),
+        }
+    }
+    if problems.is_empty() { Ok(models) } else { Err(failure(problems)) }
+}
+
+/// Reads one document.
+fn read_document(node: &Node, document: usize, rules: &cel::Rules) -> Result<Model, Vec<Problem>> {
+    if let Some(problem) = other_kind(node, document) {
+        return Err(vec![problem]);
+    }
+    let mut problems = structure::check(&OBJECT_SCHEMA, node, document);
+    let line = Some(node.line).filter(|line| *line > 0);
+    let object = node.to_value();
+    problems.extend(rules.check(&object, node, document, !problems.is_empty()));
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    // What passed the schema fits the types; should the two ever differ, the message is serde's.
+    serde_json::from_value(object)
+        .map_err(|error| vec![Problem { document, line, path: String::new(), message: error.to_string() }])
+}
+
+/// Says so if this is not a Model at all, for then nothing else about it is worth saying.
+fn other_kind(node: &Node, document: usize) -> Option<Problem> {
+    let problem = |line: u64, path: &str, message| {
+        Some(Problem { document, line: Some(line).filter(|line| *line > 0), path: path.to_owned(), message })
+    };
+    if !matches!(node.content, yaml::Content::Map(_)) {
+        let message = format!(
+            "the document is not a mapping; write a {KIND}, beginning with apiVersion: {API_VERSION}"
+        );
+        return problem(node.line, "", message);
+    }
+    [("apiVersion", API_VERSION), ("kind", KIND)].into_iter().find_map(|(key, wanted)| match node.get(key) {
+        None => problem(node.line, key, format!("is required; write {key}: {wanted}")),
+        Some(entry) if entry.value.text() == Some(wanted) => None,
+        Some(entry) => {
+            let written = entry.value.text().map_or_else(|| "this".to_owned(), quoted);
+            problem(
+                entry.line,
+                key,
+                format!("{written} is not {wanted}; only Models are read here, write {key}: {wanted}"),
+            )
+        }
+    })
+}
+
+fn duplicate(model: &Model, first: usize, document: usize, line: u64) -> Problem {
+    let name = model.metadata.name.as_deref().unwrap_or_default();
+    Problem {
+        document,
+        line: Some(line).filter(|line| *line > 0),
+        path: "metadata.name".to_owned(),
+        message: format!("{} is already the name of document {first}; write another name", quoted(name)),
+    }
+}
+
+/// The CRD's schema, with `metadata` as the API server knows it: a CRD says only that it is an object.
+static OBJECT_SCHEMA: LazyLock<Value> = LazyLock::new(|| {
+    let mut schema = crd::schema().clone();
+    let text = json!({"type": "string", "maxLength": 253});
+    let texts = |length: u32| json!({"type": "object", "additionalProperties": {"type": "string", "maxLength": length}});
+    let number = json!({"type": "integer", "minimum": 0});
+    let metadata = json!({
+        "type": "object",
+        "required": ["name"],
+        "properties": {
+            "name": {"type": "string", "minLength": 1, "maxLength": 253, "description": "The Model's name."},
+            "namespace": {"type": "string", "minLength": 1, "maxLength": 63},
+            "labels": texts(63),
+            "annotations": texts(262_144),
+            // What a cluster adds, as it stands in the output of `kubectl get -o yaml`.
+            "generateName": &text,
+            "uid": &text,
+            "resourceVersion": &text,
+            "selfLink": &text,
+            // Older kubectl writes null here.
+            "creationTimestamp": {},
+            "deletionTimestamp": {},
+            "deletionGracePeriodSeconds": number,
+            "generation": number,
+            "finalizers": {"type": "array", "items": &text},
+            "ownerReferences": {"type": "array", "items": {"type": "object"}},
+            "managedFields": {"type": "array", "items": {"type": "object"}},
+        },
+    });
+    schema["properties"]["metadata"] = metadata;
+    schema["properties"]["apiVersion"] = text.clone();
+    schema["properties"]["kind"] = text;
+    schema["required"] = json!(["apiVersion", "kind", "metadata", "spec"]);
+    schema
+});

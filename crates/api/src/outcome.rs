@@ -1,0 +1,169 @@
+//! How a command that ran in a pod says what came of it: one line of JSON, at most 1,024 bytes, as its container's
+//! termination message.
+//!
+//! Keys have one fixed order, the deciding ones first, because a kubelet may cut the line at any byte: what is left
+//! still names the reason. [`Outcome::to_line`] keeps within the bound by shortening the message first and then
+//! dropping inputs and metrics; [`Outcome::read`] takes whatever is left of a line.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::contract::{OUTCOME_MAX_BYTES, OUTCOME_MAX_INPUTS};
+
+mod read;
+#[cfg(test)]
+mod tests;
+
+/// The version of the format; a reader refuses none, since later versions only add keys.
+pub const VERSION: u32 = 1;
+/// How many bytes of a message remain when inputs and metrics have to go.
+const MESSAGE_RESERVE: usize = 128;
+/// What ends a message that was shortened.
+const ELLIPSIS: char = '…';
+
+/// What came of a command.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Outcome {
+    /// Whether the command did what it was asked.
+    pub ok: bool,
+    /// Why, as one CamelCase word of at most 64 characters.
+    pub reason: String,
+    /// The full digest of the revision it is about, `sha256:…`.
+    pub digest: Option<String>,
+    /// How many bytes were read or written.
+    pub bytes: Option<u64>,
+    /// Why, as a sentence for people; without line breaks.
+    pub message: String,
+    /// Measured numbers by name; only finite ones are written.
+    pub metrics: BTreeMap<String, f64>,
+    /// The first inputs of the model, at most 8.
+    pub inputs: Vec<OutcomeInput>,
+    /// How many inputs there are in all.
+    pub inputs_total: Option<u32>,
+    /// Whether this was read from a line that had been cut, so that later keys are missing.
+    pub cut: bool,
+}
+
+/// One input of a model, as an outcome lists it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, serde::Deserialize)]
+pub struct OutcomeInput {
+    /// The tensor's name.
+    pub name: String,
+    /// The element type as the Open Inference Protocol writes it.
+    #[serde(default)]
+    pub datatype: String,
+    /// The length of each axis; -1 is an axis whose length each request chooses.
+    #[serde(default)]
+    pub shape: Vec<i64>,
+}
+
+/// The line as it is written; the order of fields is the order of keys.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Line<'a> {
+    v: u32,
+    ok: bool,
+    reason: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    digest: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bytes: Option<u64>,
+    message: &'a str,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    metrics: BTreeMap<&'a str, f64>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    inputs: &'a [OutcomeInput],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    inputs_total: Option<u32>,
+}
+
+impl Outcome {
+    /// A success: `reason` is what was done.
+    pub fn success(reason: impl Into<String>) -> Self {
+        Self { ok: true, reason: reason.into(), ..Self::default() }
+    }
+
+    /// A failure.
+    pub fn failure(reason: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { ok: false, reason: reason.into(), message: message.into(), ..Self::default() }
+    }
+
+    /// One line of JSON without a line break, at most 1,024 bytes.
+    ///
+    /// A longer outcome loses the end of its message down to 128 bytes, then inputs from the last on, then metrics from
+    /// the last on.
+    pub fn to_line(&self) -> String {
+        let total = u32::try_from(self.inputs.len()).unwrap_or(u32::MAX);
+        let mut line = Line {
+            v: VERSION,
+            ok: self.ok,
+            reason: clipped(&self.reason, 64),
+            digest: self.digest.as_deref().map(|digest| clipped(digest, 80)),
+            bytes: self.bytes,
+            message: "",
+            metrics: self
+                .metrics
+                .iter()
+                .filter(|(name, value)| value.is_finite() && name.len() <= 64)
+                .map(|(name, value)| (name.as_str(), *value))
+                .collect(),
+            inputs: self.inputs.get(..OUTCOME_MAX_INPUTS).unwrap_or(&self.inputs),
+            inputs_total: self.inputs_total.or((total > 0).then_some(total)),
+        };
+        // However much else there is, this many bytes of the message always remain.
+        let reserved = escaped_length(&self.message).min(MESSAGE_RESERVE);
+        while write(&line).len() + reserved > OUTCOME_MAX_BYTES {
+            if let Some((_, fewer)) = line.inputs.split_last() {
+                line.inputs = fewer;
+            } else if line.metrics.pop_last().is_none() {
+                break;
+            }
+        }
+        let message = shortened(&self.message, OUTCOME_MAX_BYTES.saturating_sub(write(&line).len()));
+        line.message = &message;
+        write(&line)
+    }
+}
+
+fn write(line: &Line<'_>) -> String {
+    // Strings, finite numbers and lists always serialise; if not, the reader sees an empty, cut line.
+    serde_json::to_string(line).unwrap_or_default()
+}
+
+/// The beginning of a text, at most `most` bytes, cut between characters.
+fn clipped(text: &str, most: usize) -> &str {
+    text.get(..text.floor_char_boundary(most)).unwrap_or(text)
+}
+
+/// How many bytes a text takes between the quotes of a JSON string.
+fn escaped_length(text: &str) -> usize {
+    text.chars().map(escaped_char_length).sum()
+}
+
+/// The same for one character, as `serde_json` escapes.
+fn escaped_char_length(character: char) -> usize {
+    match character {
+        '"' | '\\' | '\n' | '\r' | '\t' | '\u{8}' | '\u{c}' => 2,
+        control if control < ' ' => 6,
+        other => other.len_utf8(),
+    }
+}
+
+/// A text that takes at most `room` bytes in JSON, with an ellipsis where its end is missing.
+fn shortened(text: &str, room: usize) -> String {
+    if escaped_length(text) <= room {
+        return text.to_owned();
+    }
+    let mut short = String::new();
+    let Some(mut left) = room.checked_sub(ELLIPSIS.len_utf8()) else { return short };
+    for character in text.chars() {
+        match left.checked_sub(escaped_char_length(character)) {
+            Some(rest) => left = rest,
+            None => break,
+        }
+        short.push(character);
+    }
+    short.push(ELLIPSIS);
+    short
+}
