@@ -122,7 +122,7 @@ impl Shape {
         let mut count = 0;
         while scanner.next_element()? {
             if usize::try_from(self.dims[level]) == Ok(count) {
-                return Err(self.wrong_length(level, &format!("more than {count}"), path));
+                return Err(self.wrong_length(level, &format!("more than {}", elements(count)), path));
             }
             self.read(scanner, level + 1, &path.index(count), values, max_elements)?;
             count += 1;
@@ -130,7 +130,7 @@ impl Shape {
         match self.dims[level] {
             ..0 => self.dims[level] = dimension(count),
             wanted if wanted != dimension(count) => {
-                return Err(self.wrong_length(level, &count.to_string(), path));
+                return Err(self.wrong_length(level, &elements(count), path));
             }
             _ => {}
         }
@@ -139,18 +139,21 @@ impl Shape {
 
     #[cold]
     fn wanted(&self, level: usize) -> String {
-        match self.dims[level] {
-            1 => "an array of 1 element".to_owned(),
-            size @ 0.. => format!("an array of {size} elements"),
-            _ => "an array".to_owned(),
+        match usize::try_from(self.dims[level]) {
+            Ok(size) => format!("an array of {}", elements(size)),
+            Err(_) => "an array".to_owned(),
         }
     }
 
     #[cold]
     fn wrong_length(&self, level: usize, count: &str, path: &Path<'_>) -> Error {
-        let got = format!("an array of {count} {}", if count == "1" { "element" } else { "elements" });
+        let got = format!("an array of {count}");
         Error::InvalidValue { path: path.to_string(), got, wanted: self.wanted(level) }
     }
+}
+
+fn elements(count: usize) -> String {
+    if count == 1 { "1 element".to_owned() } else { format!("{count} elements") }
 }
 
 /// Reads `[value]`.

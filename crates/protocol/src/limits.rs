@@ -6,20 +6,20 @@
 /// than `n` elements, so these bounds only ever tighten that one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// How deep `data` and any other value may be nested in arrays and objects. Default 32; tensors in the field
-    /// have at most 8 dimensions.
+    /// How deep arrays and objects may be nested, counted from the body. Default 32, at most 128; tensors in the
+    /// field have up to 8 dimensions.
     pub max_depth: usize,
     /// Elements of one tensor. Default 2²⁶ (256 MiB of FP32).
     pub max_elements: usize,
     /// Dimensions of one tensor. Default 16.
     pub max_rank: usize,
-    /// Entries of `inputs`, fields of a record. Default 4,096: a table with a column per input.
+    /// Entries of `inputs`. Default 4,096: a table with a column per input.
     pub max_inputs: usize,
     /// Entries of `outputs`. Default 4,096.
     pub max_outputs: usize,
     /// Entries of one `parameters` object. Default 64.
     pub max_parameters: usize,
-    /// Bytes of a `parameters` object's text, of `id`, and of any one name. Default 8,192.
+    /// Bytes of `id`, of a parameter's name and of its text, which are kept. Default 8,192.
     pub max_text: usize,
 }
 

@@ -9,6 +9,20 @@
 //! * `null` for `id`, `parameters` and `outputs` counts as absent; an empty `outputs` asks for all.
 //! * Unknown keys and unknown parameters are ignored; parameters with a meaning that this version does not honour
 //!   (binary tensors, classification, sequences, priority, timeout) are refused unless their value asks for nothing.
+//!
+//! ```
+//! use modelwright_protocol::{Datatype, Limits, Signature, TensorData, TensorMetadata, v2};
+//!
+//! let x = TensorMetadata { name: "x".into(), datatype: Datatype::Fp32, shape: vec![-1, 2] };
+//! let signature = Signature { inputs: vec![x], outputs: vec![] };
+//! let body = br#"{"id": "7", "inputs": [{"name": "x", "shape": [1, 2], "datatype": "FP32", "data": [[0.5, 2]]}]}"#;
+//! let request = v2::parse_infer_request(body, &signature, &Limits::default())?;
+//! assert_eq!(request.inputs[0].data(), &TensorData::Fp32(vec![0.5, 2.0]));
+//!
+//! let response = v2::InferResponse { model_name: "m", model_version: None, id: request.id.as_deref(), outputs: &[] };
+//! assert_eq!(v2::write_infer_response(&response)?, br#"{"model_name":"m","id":"7","outputs":[]}"#);
+//! # Ok::<(), modelwright_protocol::Error>(())
+//! ```
 
 mod metadata;
 mod request;

@@ -148,7 +148,7 @@ impl<'a> Draft<'_, 'a> {
                     if !matches!(data, Data::Absent) {
                         return Err(Error::DuplicateKey { path: path.to_string(), key: "data".to_owned() });
                     }
-                    data = self.data(&mut entry, &here)?;
+                    data = self.data(&mut entry, path)?;
                 }
                 _ => {
                     self.scanner.skip(&here)?;
@@ -173,13 +173,13 @@ impl<'a> Draft<'_, 'a> {
     fn data(&mut self, entry: &mut Entry<'a>, path: &Path<'_>) -> Result<Data<'a>, Error> {
         if entry.name.is_none() || entry.datatype.is_none() || entry.shape.is_none() {
             let later = self.scanner.clone();
-            self.scanner.skip(path)?;
+            self.scanner.skip(&path.key("data"))?;
             return Ok(Data::Later(later));
         }
         let (index, shape) = self.resolve(entry, path)?;
         // The scanner moves on in a copy because the draft is borrowed as a whole.
         let mut scanner = self.scanner.clone();
-        let tensor = self.tensor(&mut scanner, index, shape, path)?;
+        let tensor = self.tensor(&mut scanner, index, shape, &path.key("data"))?;
         *self.scanner = scanner;
         Ok(Data::Read(index, tensor))
     }
@@ -197,7 +197,7 @@ impl<'a> Draft<'_, 'a> {
         let elements = element_count(name, &shape)?;
         input.accepts_shape(&shape)?;
         if elements > self.limits.max_elements {
-            let (path, limit) = (path.to_string(), self.limits.max_elements);
+            let (path, limit) = (path.key("shape").to_string(), self.limits.max_elements);
             return Err(Error::LimitExceeded { path, what: "elements in one tensor", limit });
         }
         Ok((index, shape))
