@@ -135,8 +135,7 @@ fn run(command: &mut Command) -> anyhow::Result<()> {
 
 /// Refuses a file whose SHA-256 is not `expected` (hexadecimal).
 fn verify(file: &Path, expected: &str) -> anyhow::Result<()> {
-    let digest = Sha256::digest(fs::read(file)?);
-    let actual: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    let actual = format!("{:x}", Sha256::digest(fs::read(file)?));
     if actual != expected {
         bail!(
             "{} has sha256 {actual} where {expected} is pinned: the package index serves another file",

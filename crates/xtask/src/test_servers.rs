@@ -64,7 +64,9 @@ fn install_one(program: Program) -> anyhow::Result<Outcome> {
     let stage = work.path().join("stage");
     fs::create_dir(&stage)?;
     for (name, content) in toolchain.pins() {
-        fs::write(stage.join(name), content)?;
+        let file = stage.join(name);
+        fs::create_dir_all(file.parent().context("a pinned file has no folder")?)?;
+        fs::write(file, content)?;
     }
     match toolchain {
         Toolchain::Go => build(program, &stage, &folder)?,

@@ -2,10 +2,9 @@ module modelwright.dev/test-servers
 
 go 1.26
 
-tool (
-	github.com/fsouza/fake-gcs-server
-	github.com/versity/versitygw/cmd/versitygw
-)
+tool github.com/versity/versitygw/cmd/versitygw
+
+require github.com/fsouza/fake-gcs-server v1.56.1
 
 require (
 	cel.dev/expr v0.25.2 // indirect
@@ -56,7 +55,6 @@ require (
 	github.com/envoyproxy/go-control-plane/envoy v1.37.0 // indirect
 	github.com/envoyproxy/protoc-gen-validate v1.3.3 // indirect
 	github.com/felixge/httpsnoop v1.0.4 // indirect
-	github.com/fsouza/fake-gcs-server v1.56.1 // indirect
 	github.com/go-asn1-ber/asn1-ber v1.5.8 // indirect
 	github.com/go-jose/go-jose/v4 v4.1.4 // indirect
 	github.com/go-ldap/ldap/v3 v3.4.14 // indirect

@@ -30,10 +30,14 @@ impl Toolchain {
     /// Every toolchain.
     pub const ALL: [Self; 2] = [Self::Go, Self::Node];
 
-    /// The files that fix every version and checksum, as name and content.
+    /// The files that fix every version and checksum, and our own sources, as path and content.
     pub fn pins(self) -> &'static [(&'static str, &'static str)] {
         match self {
-            Self::Go => &[("go.mod", include_str!("../go/go.mod")), ("go.sum", include_str!("../go/go.sum"))],
+            Self::Go => &[
+                ("go.mod", include_str!("../go/go.mod")),
+                ("go.sum", include_str!("../go/go.sum")),
+                ("fakegcs/main.go", include_str!("../go/fakegcs/main.go")),
+            ],
             Self::Node => &[
                 ("package.json", include_str!("../npm/package.json")),
                 ("package-lock.json", include_str!("../npm/package-lock.json")),
@@ -52,7 +56,8 @@ impl Toolchain {
             hasher.update(format!("{name} {}\n", content.len()));
             hasher.update(content);
         }
-        let hash: String = hasher.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+        let mut hash = format!("{:x}", hasher.finalize());
+        hash.truncate(16);
         let kind = match self {
             Self::Go => "go",
             Self::Node => "npm",
@@ -70,7 +75,7 @@ pub enum Program {
     S3rver,
     /// Azure Blob Storage.
     Azurite,
-    /// Google Cloud Storage.
+    /// Google Cloud Storage: fake-gcs-server with the uploads that it lacks, `go/fakegcs`.
     FakeGcs,
 }
 
@@ -100,7 +105,7 @@ impl Program {
     pub fn package(self) -> &'static str {
         match self {
             Self::VersityGw => "github.com/versity/versitygw/cmd/versitygw",
-            Self::FakeGcs => "github.com/fsouza/fake-gcs-server",
+            Self::FakeGcs => "./fakegcs",
             Self::S3rver => "s3rver/bin/s3rver.js",
             Self::Azurite => "azurite/dist/src/blob/main.js",
         }
@@ -157,6 +162,7 @@ mod tests {
         for program in Program::ALL {
             let package = program.package();
             let pinned = match program.toolchain() {
+                Toolchain::Go if program == Program::FakeGcs => "github.com/fsouza/fake-gcs-server",
                 Toolchain::Go => package.split("/cmd/").next().unwrap(),
                 Toolchain::Node => package.split('/').next().unwrap(),
             };

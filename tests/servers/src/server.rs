@@ -20,7 +20,7 @@ use crate::{process::Process, program::Program};
 const BUCKET: &str = "models";
 
 /// How long a server may take until it answers: generous, because Node.js reads hundreds of files on a busy machine.
-const START_LIMIT: Duration = Duration::from_secs(60);
+const START_LIMIT: Duration = Duration::from_mins(1);
 
 /// Between two looks whether a server answers.
 const POLL_INTERVAL: Duration = Duration::from_millis(25);
@@ -88,7 +88,7 @@ pub fn azurite() -> anyhow::Result<Option<Server>> {
     start(Program::Azurite)
 }
 
-/// Starts a Google Cloud Storage server (fake-gcs-server).
+/// Starts a Google Cloud Storage server that honours `x-goog-if-generation-match` (fake-gcs-server).
 ///
 /// # Errors
 /// As [`versitygw`].
@@ -255,8 +255,7 @@ fn launch(program: Program, address: SocketAddr, folder: &Path) -> anyhow::Resul
         }
         Program::FakeGcs => {
             fs::create_dir(data.join(BUCKET))?;
-            let mut arguments = words(&["-scheme", "http", "-host", "127.0.0.1", "-port", &port]);
-            arguments.extend(words(&["-external-url", &url, "-backend", "filesystem", "-filesystem-root"]));
+            let mut arguments = words(&["-address", &address.to_string(), "-root"]);
             arguments.push(data_word);
             let key = format!(
                 r#"{{"gcs_base_url":"{url}","disable_oauth":true,"client_email":"","private_key":"","private_key_id":""}}"#
