@@ -10,7 +10,7 @@ use std::{
 };
 
 use anyhow::{Context as _, bail, ensure};
-use sha2::{Digest as _, Sha256};
+use modelwright_test_servers::sha256;
 
 /// The release whose library is used; `modelwright-runtime` looks for the same one.
 const VERSION: &str = "1.32.0";
@@ -135,7 +135,7 @@ fn run(command: &mut Command) -> anyhow::Result<()> {
 
 /// Refuses a file whose SHA-256 is not `expected` (hexadecimal).
 fn verify(file: &Path, expected: &str) -> anyhow::Result<()> {
-    let actual = format!("{:x}", Sha256::digest(fs::read(file)?));
+    let actual = sha256(&fs::read(file)?);
     if actual != expected {
         bail!(
             "{} has sha256 {actual} where {expected} is pinned: the package index serves another file",

@@ -21,6 +21,6 @@ mod process;
 mod program;
 mod server;
 
-pub use cache::cache_folder;
+pub use cache::{cache_folder, sha256};
 pub use program::{Program, REQUIRE, Toolchain, required};
 pub use server::{Server, azurite, fake_gcs, s3rver, versitygw};

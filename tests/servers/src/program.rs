@@ -7,7 +7,8 @@ use std::{
 };
 
 use anyhow::bail;
-use sha2::{Digest as _, Sha256};
+
+use crate::cache::sha256;
 
 /// The environment variable that, set to `1`, makes a missing server an error where it is a skip otherwise.
 pub const REQUIRE: &str = "MODELWRIGHT_REQUIRE_SERVERS";
@@ -51,12 +52,12 @@ impl Toolchain {
     /// # Errors
     /// Fails where [`cache_folder`](crate::cache_folder) does.
     pub fn folder(self) -> anyhow::Result<PathBuf> {
-        let mut hasher = Sha256::new();
-        for (name, content) in self.pins() {
-            hasher.update(format!("{name} {}\n", content.len()));
-            hasher.update(content);
-        }
-        let mut hash = format!("{:x}", hasher.finalize());
+        let pins: Vec<_> = self
+            .pins()
+            .iter()
+            .map(|(path, content)| format!("{path} {}", sha256(content.as_bytes())))
+            .collect();
+        let mut hash = sha256(pins.join("\n").as_bytes());
         hash.truncate(16);
         let kind = match self {
             Self::Go => "go",
