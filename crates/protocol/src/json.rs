@@ -333,23 +333,24 @@ fn escape_end(bytes: &[u8], at: usize) -> Option<usize> {
 /// The end of the number (RFC 8259 §6) that begins at `at`, or `None` if none does.
 #[inline]
 fn number_end(bytes: &[u8], at: usize) -> Option<usize> {
-    let digits = |mut at: usize| {
-        let start = at;
-        while bytes.get(at).is_some_and(u8::is_ascii_digit) {
-            at += 1;
-        }
-        (at > start).then_some(at)
-    };
-    let start = if bytes.get(at) == Some(&b'-') { at + 1 } else { at };
-    let mut end = if bytes.get(start) == Some(&b'0') { start + 1 } else { digits(start)? };
+    let start = at + usize::from(bytes.get(at) == Some(&b'-'));
+    let mut end = if bytes.get(start) == Some(&b'0') { start + 1 } else { digits_end(bytes, start)? };
     if bytes.get(end) == Some(&b'.') {
-        end = digits(end + 1)?;
+        end = digits_end(bytes, end + 1)?;
     }
     if let Some(b'e' | b'E') = bytes.get(end) {
         let sign = usize::from(matches!(bytes.get(end + 1), Some(b'+' | b'-')));
-        end = digits(end + 1 + sign)?;
+        end = digits_end(bytes, end + 1 + sign)?;
     }
     Some(end)
+}
+
+/// The end of one or more digits that begin at `at`.
+#[inline]
+fn digits_end(bytes: &[u8], at: usize) -> Option<usize> {
+    let rest = bytes.get(at..)?;
+    let length = rest.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(rest.len());
+    (length > 0).then_some(at + length)
 }
 
 #[cfg(test)]

@@ -2,8 +2,9 @@
 
 /// Bounds on a request, checked while it is read and before memory is set aside for it.
 ///
-/// The size of the body itself is bounded by whoever reads it from the network. A body of `n` bytes never yields more
-/// than `n` elements, so these bounds only ever tighten that one.
+/// The size of the body itself is bounded by whoever reads it from the network, and with it the memory of the tensors:
+/// an element takes at least two bytes of text (three for BYTES), so a body of `n` bytes takes at most 4 × `n` bytes for
+/// numbers, and for BYTES 16 × `n` bytes and one allocation per text that is not empty.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// How deep arrays and objects may be nested, counted from the body. Default 32, at most 128; tensors in the
