@@ -4,7 +4,8 @@
 ///
 /// The size of the body itself is bounded by whoever reads it from the network, and with it the memory of the tensors:
 /// an element takes at least two bytes of text (three for BYTES), so a body of `n` bytes takes at most 4 × `n` bytes for
-/// numbers, and for BYTES 16 × `n` bytes and one allocation per text that is not empty.
+/// numbers, and for BYTES 16 × `n` bytes and one allocation per text that is not empty. Rows of V1, whose number is not
+/// declared, may take twice as much while a buffer grows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// How deep arrays and objects may be nested, counted from the body. Default 32, at most 128; tensors in the
