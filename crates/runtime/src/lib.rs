@@ -1,1 +1,28 @@
-//! placeholder
+//! ONNX Runtime behind a safe, bounded interface: find and load the library, open models, run them on lanes.
+//!
+//! * [`library`]: where the shared library comes from and which version it is. Nothing else here works before
+//!   [`Library::load`] has succeeded, and everything that needs it calls that itself.
+//! * [`session`]: one opened model that one thread runs; options, execution providers, the model's
+//!   [`Signature`](modelwright_protocol::Signature).
+//! * [`lane`]: how requests reach sessions without a lock around one; the rule that bounds what may wait.
+//! * [`model`]: a model that is loaded, warmed up and ready to answer.
+//! * [`cpus`]: how many processors the process may use.
+//!
+//! The crate knows neither HTTP nor where models come from.
+
+pub mod cpus;
+pub mod error;
+pub mod lane;
+pub mod library;
+pub mod model;
+mod rejection;
+pub mod session;
+mod values;
+mod warmup;
+
+pub use error::{Error, ErrorClass};
+pub use lane::{Load, QueueBounds};
+pub use library::Library;
+pub use model::{LoadReport, LoadRequest, LoadedModel, Outcome};
+pub use session::{ExecutionProvider, GraphOptimization, Session, SessionOptions};
+pub use warmup::WarmUp;

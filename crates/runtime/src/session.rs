@@ -1,0 +1,235 @@
+//! One opened model that one thread runs at a time.
+
+use std::fmt;
+use std::num::NonZeroUsize;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use modelwright_protocol::{Signature, Tensor};
+use ort::ep;
+use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
+use ort::session::{NoSelectedOutputs, RunOptions};
+
+use crate::error::Error;
+use crate::library::Library;
+use crate::{rejection, values};
+
+/// What computes the model's operators.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum ExecutionProvider {
+    /// The processor.
+    #[default]
+    Cpu,
+    /// An NVIDIA GPU through CUDA and cuDNN. If it cannot be had, opening the session fails.
+    Cuda,
+}
+
+impl ExecutionProvider {
+    /// The name as manifests spell it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Cpu => "CPU",
+            Self::Cuda => "CUDA",
+        }
+    }
+}
+
+/// How much ONNX Runtime rewrites the graph before it runs it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum GraphOptimization {
+    /// Not at all.
+    Disabled,
+    /// Constant folding and other rewrites that keep the standard operators.
+    Basic,
+    /// Fusions into operators of the execution provider, too.
+    Extended,
+    /// Everything, with changed memory layouts.
+    #[default]
+    All,
+}
+
+/// How a session is made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionOptions {
+    /// What computes the operators.
+    pub execution_provider: ExecutionProvider,
+    /// Threads within one operator, the calling thread included.
+    pub intra_op_threads: NonZeroUsize,
+    /// Threads between independent operators; 1 runs them one after the other.
+    pub inter_op_threads: NonZeroUsize,
+    /// How much the graph is rewritten.
+    pub graph_optimization: GraphOptimization,
+    /// Whether idle threads of the pool burn processor time while they wait. Off by default: it takes time from the
+    /// other sessions of a quota.
+    pub spinning: bool,
+}
+
+impl Default for SessionOptions {
+    fn default() -> Self {
+        Self {
+            execution_provider: ExecutionProvider::default(),
+            intra_op_threads: NonZeroUsize::MIN,
+            inter_op_threads: NonZeroUsize::MIN,
+            graph_optimization: GraphOptimization::default(),
+            spinning: false,
+        }
+    }
+}
+
+/// One opened model. Running takes `&mut self`: concurrency comes from several sessions, never from a lock around one.
+#[derive(Debug)]
+pub struct Session {
+    inner: ort::session::Session,
+    signature: Arc<Signature>,
+    stopper: Stopper,
+    path: PathBuf,
+}
+
+/// Ends a session's run from another thread, now and for good.
+#[derive(Clone)]
+pub(crate) struct Stopper(Arc<RunOptions<NoSelectedOutputs>>);
+
+impl fmt::Debug for Stopper {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Stopper")
+    }
+}
+
+impl Stopper {
+    /// Makes a run in progress end before its next operator, and every later one at once.
+    pub(crate) fn stop(&self) {
+        if let Err(error) = self.0.terminate() {
+            tracing::warn!(%error, "cannot stop a run");
+        }
+    }
+}
+
+impl Session {
+    /// Opens the model at `path`; files with external data are looked for beside it.
+    ///
+    /// Loads the library if that has not been done. Memory use is about the size of the weights, or twice that while
+    /// they are being repacked.
+    pub fn open(path: &Path, options: &SessionOptions) -> Result<Self, Error> {
+        let library = Library::load()?;
+        readable(path)?;
+        // ONNX Runtime's bindings panic on types that they do not know; a model must not end the process.
+        let opened = catch_unwind(AssertUnwindSafe(|| {
+            builder(library, options)?.commit_from_file(path).map_err(|error| {
+                rejection::of_model(error.code(), error.message(), path, library.version())
+            })
+        }));
+        let inner = opened.unwrap_or_else(|_| {
+            let detail = "its inputs or outputs have a type that is not supported".to_owned();
+            Err(Error::ModelRejected { path: path.to_path_buf(), detail })
+        })?;
+        let signature = values::signature(inner.inputs(), inner.outputs()).map_err(|unsupported| {
+            let values::Unsupported { role, tensor, datatype } = unsupported;
+            Error::UnsupportedType { path: path.to_path_buf(), role, tensor, datatype }
+        })?;
+        let run_options = RunOptions::new().map_err(|error| Error::RunFailed { detail: error.to_string() })?;
+        Ok(Self {
+            inner,
+            signature: Arc::new(signature),
+            stopper: Stopper(Arc::new(run_options)),
+            path: path.to_path_buf(),
+        })
+    }
+
+    /// What the model takes and gives.
+    pub const fn signature(&self) -> &Arc<Signature> {
+        &self.signature
+    }
+
+    /// The file that was opened.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Runs the model on one tensor for every input, in the order of the signature, and returns all outputs in its order.
+    ///
+    /// Blocks for as long as the model computes.
+    pub fn run(&mut self, inputs: &[Tensor]) -> Result<Vec<Tensor>, Error> {
+        check(&self.signature, inputs)?;
+        let outcome = catch_unwind(AssertUnwindSafe(|| self.run_checked(inputs)));
+        outcome.unwrap_or_else(|_| Err(Error::RunFailed { detail: "the binding of ONNX Runtime panicked".to_owned() }))
+    }
+
+    fn run_checked(&mut self, inputs: &[Tensor]) -> Result<Vec<Tensor>, Error> {
+        let inputs = inputs.iter().map(values::view).collect::<Result<Vec<_>, _>>()?;
+        let outputs = self
+            .inner
+            .run_with_options(inputs.as_slice(), &self.stopper.0)
+            .map_err(|error| rejection::of_run(error.code(), error.message()))?;
+        outputs
+            .values()
+            .zip(&self.signature.outputs)
+            .map(|(value, output)| values::copy(&output.name, &value))
+            .collect()
+    }
+
+    pub(crate) fn stopper(&self) -> Stopper {
+        Stopper(Arc::clone(&self.stopper.0))
+    }
+}
+
+/// Checks that there is one fitting tensor for every input, in the order of the signature.
+pub(crate) fn check(signature: &Signature, inputs: &[Tensor]) -> Result<(), Error> {
+    let wanted = signature.inputs.len();
+    if inputs.len() != wanted {
+        let detail = format!("the model takes {wanted} inputs, got {}", inputs.len());
+        return Err(Error::InvalidInput { detail });
+    }
+    for (tensor, input) in inputs.iter().zip(&signature.inputs) {
+        if tensor.name() != input.name {
+            let detail = format!("input \"{}\" stands where \"{}\" belongs", tensor.name(), input.name);
+            return Err(Error::InvalidInput { detail });
+        }
+        input.accepts(tensor).map_err(|error| Error::InvalidInput { detail: error.to_string() })?;
+    }
+    Ok(())
+}
+
+/// ONNX Runtime's own message for an unreadable file does not say why.
+fn readable(path: &Path) -> Result<(), Error> {
+    let missing = |detail: String| Error::ModelMissing { path: path.to_path_buf(), detail };
+    let metadata = std::fs::File::open(path)
+        .and_then(|file| file.metadata())
+        .map_err(|error| missing(error.to_string()))?;
+    if metadata.is_file() { Ok(()) } else { Err(missing("it is no regular file".to_owned())) }
+}
+
+fn builder(library: &Library, options: &SessionOptions) -> Result<SessionBuilder, Error> {
+    let internal = |error: ort::Error| Error::RunFailed { detail: error.to_string() };
+    let level = match options.graph_optimization {
+        GraphOptimization::Disabled => GraphOptimizationLevel::Disable,
+        GraphOptimization::Basic => GraphOptimizationLevel::Level1,
+        GraphOptimization::Extended => GraphOptimizationLevel::Level2,
+        GraphOptimization::All => GraphOptimizationLevel::All,
+    };
+    let builder = ort::session::Session::builder(library.environment())
+        .and_then(|builder| Ok(builder.with_intra_threads(options.intra_op_threads.get())?))
+        .and_then(|builder| Ok(builder.with_inter_threads(options.inter_op_threads.get())?))
+        .and_then(|builder| Ok(builder.with_parallel_execution(options.inter_op_threads.get() > 1)?))
+        .and_then(|builder| Ok(builder.with_intra_op_spinning(options.spinning)?))
+        .and_then(|builder| Ok(builder.with_inter_op_spinning(options.spinning)?))
+        .and_then(|builder| Ok(builder.with_optimization_level(level)?))
+        .map_err(internal)?;
+    match options.execution_provider {
+        ExecutionProvider::Cpu => Ok(builder),
+        ExecutionProvider::Cuda => {
+            // The exhaustive search, ONNX Runtime's default, costs hundreds of milliseconds for every new shape.
+            let provider = ep::CUDA::default()
+                .with_conv_algorithm_search(ep::cuda::ConvAlgorithmSearch::Heuristic)
+                .build()
+                .error_on_failure();
+            builder.with_execution_providers([provider]).map_err(|error| Error::ProviderUnavailable {
+                provider: ExecutionProvider::Cuda.as_str(),
+                detail: error.message().to_owned(),
+            })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
