@@ -139,8 +139,8 @@ pub(crate) struct ServeArguments {
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(crate) inter_op_threads: Option<u16>,
     /// How far ONNX Runtime rewrites the graph before it runs it.
-    #[arg(long, value_enum)]
-    pub(crate) graph_optimization: Option<GraphOptimization>,
+    #[arg(long, value_enum, default_value_t = GraphOptimization::All)]
+    pub(crate) graph_optimization: GraphOptimization,
     /// The largest request body, in bytes.
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) max_request_bytes: Option<u64>,

@@ -17,9 +17,41 @@ impl Failure {
         Self { exit, reason: reason.to_owned(), message: message.into() }
     }
 
-    /// Whether the former revision may be served although this happened: the source is out of reach, which says
-    /// nothing about what it holds.
+    /// Whether it says nothing about what the source holds: the source is away or out of reach, not wrong.
     pub(crate) fn is_outage(&self) -> bool {
-        matches!(self.exit, ExitCode::Unavailable | ExitCode::TryAgain)
+        matches!(self.exit, ExitCode::Unreachable | ExitCode::TryAgain | ExitCode::InputMissing)
+    }
+}
+
+impl From<modelwright_artifact::Error> for Failure {
+    fn from(error: modelwright_artifact::Error) -> Self {
+        let exit = match error.class() {
+            Class::InvalidConfiguration => ExitCode::InvalidConfiguration,
+            Class::BadData => ExitCode::BadData,
+            Class::Missing => ExitCode::InputMissing,
+            Class::Unreachable => ExitCode::Unreachable,
+            Class::Bug => ExitCode::Bug,
+            Class::CannotWrite => ExitCode::OutputUnwritable,
+            Class::TryAgain => ExitCode::TryAgain,
+            Class::DigestMismatch => ExitCode::DigestMismatch,
+            Class::Refused => ExitCode::Refused,
+        };
+        Self::new(exit, error.reason(), error.to_string())
+    }
+}
+
+impl From<modelwright_runtime::Error> for Failure {
+    fn from(error: modelwright_runtime::Error) -> Self {
+        use modelwright_runtime::{Error, ErrorClass};
+        let exit = match error.class() {
+            // A library that is not there may be installed later; one that is wrong may not be retried.
+            ErrorClass::Configuration if matches!(error, Error::LibraryMissing { .. }) => ExitCode::InputMissing,
+            ErrorClass::Configuration => ExitCode::InvalidConfiguration,
+            ErrorClass::Model => ExitCode::BadData,
+            ErrorClass::Missing => ExitCode::InputMissing,
+            ErrorClass::Overloaded => ExitCode::TryAgain,
+            ErrorClass::Request | ErrorClass::Deadline | ErrorClass::Closed | ErrorClass::Internal => ExitCode::Bug,
+        };
+        Self::new(exit, error.reason(), error.to_string())
     }
 }

@@ -1,2 +1,59 @@
-//! placeholder
-fn main() {}
+//! `modelwright`: serve ONNX models from one manifest, on a laptop or in Kubernetes.
+#![forbid(unsafe_code)]
+
+mod arguments;
+mod environment;
+mod failure;
+mod local;
+mod report;
+mod serving;
+mod signals;
+mod steps;
+mod terminal;
+
+use std::process::ExitCode as ProcessExit;
+
+use clap::Parser as _;
+use modelwright_api::contract::{ExitCode, environment as variables};
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
+
+use crate::arguments::{Arguments, Command, LogFormat};
+
+/// glibc keeps the memory of a burst of requests; mimalloc gives it back.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ProcessExit {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Nothing is left to do if even this cannot be printed.
+            let _ = error.print();
+            let code = if error.use_stderr() { ExitCode::InvalidConfiguration } else { ExitCode::Done };
+            return code.number().into();
+        }
+    };
+    start_logging(&arguments);
+    match arguments.command {
+        Command::Run(arguments) => local::run(&arguments),
+        Command::Resolve(arguments) => steps::resolve::run(&arguments),
+        Command::Fetch(arguments) => steps::fetch::run(&arguments),
+        Command::Serve(arguments) => steps::serve::run(&arguments),
+        Command::Crd => steps::crd::run(),
+    }
+}
+
+/// Logs to standard error. `run` speaks to people by itself and logs only what is wrong; the steps log what they do.
+fn start_logging(arguments: &Arguments) {
+    let level = if matches!(arguments.command, Command::Run(_)) { LevelFilter::WARN } else { LevelFilter::INFO };
+    let filter = EnvFilter::builder()
+        .with_default_directive(level.into())
+        .with_env_var(variables::LOG)
+        .from_env_lossy();
+    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match arguments.log_format {
+        LogFormat::Text => logs.with_target(false).init(),
+        LogFormat::Json => logs.json().init(),
+    }
+}

@@ -91,7 +91,7 @@ fn cannot_write(path: &Path, error: &io::Error) -> Failure {
         _ => ("CannotWrite", "make it writable"),
     };
     Failure::new(
-        ExitCode::CannotWrite,
+        ExitCode::OutputUnwritable,
         reason,
         format!("cannot write {}: {error}: {advice}, or pass another data folder with --data-dir", path.display()),
     )
@@ -149,6 +149,29 @@ impl ModelFolder {
         Ok(path)
     }
 
+    /// Where a revision is put together before its digest is known.
+    pub(crate) fn incoming(&self) -> PathBuf {
+        self.path.join("incoming")
+    }
+
+    /// Deletes what was put together in vain. Best effort: the next fetch overwrites it.
+    pub(crate) fn discard_incoming(&self) {
+        if let Err(error) = fs::remove_dir_all(self.incoming()) {
+            tracing::debug!(path = %self.incoming().display(), %error, "a failed fetch could not be deleted");
+        }
+    }
+
+    /// Makes what was put together the revision with this digest, and returns its folder.
+    pub(crate) fn accept(&self, digest: &Digest) -> Result<PathBuf, Failure> {
+        let folder = self.revision(digest);
+        self.delete_revision(digest)?;
+        if let Some(parent) = folder.parent() {
+            fs::create_dir_all(parent).map_err(|error| cannot_write(parent, &error))?;
+        }
+        fs::rename(self.incoming(), &folder).map_err(|error| cannot_write(&folder, &error))?;
+        Ok(folder)
+    }
+
     /// Deletes a revision that turned out to be damaged, so that it is fetched again.
     pub(crate) fn delete_revision(&self, digest: &Digest) -> Result<(), Failure> {
         let path = self.revision(digest);
@@ -200,7 +223,7 @@ mod tests {
         let file = root.path().join("file");
         fs::write(&file, "").unwrap();
         let failure = DataFolder::open(&file.join("data")).unwrap_err();
-        assert_eq!((failure.exit, failure.reason.as_str()), (ExitCode::CannotWrite, "CannotWrite"));
+        assert_eq!((failure.exit, failure.reason.as_str()), (ExitCode::OutputUnwritable, "CannotWrite"));
         assert!(failure.message.contains(file.to_str().unwrap()), "{}", failure.message);
     }
 

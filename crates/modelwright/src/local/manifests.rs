@@ -1,0 +1,161 @@
+//! From files to Models: read, check, and find what credentials they need.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use modelwright_api::Model;
+use modelwright_api::contract::ExitCode;
+use modelwright_api::model::{SecretReference, Serving};
+use modelwright_artifact::Credentials;
+
+use crate::environment;
+use crate::failure::Failure;
+
+/// The namespace of a Model that names none, as in a cluster.
+const DEFAULT_NAMESPACE: &str = "default";
+
+/// A Model and where its manifest was.
+#[derive(Clone, Debug)]
+pub(crate) struct Entry {
+    pub(crate) model: Model,
+    /// The manifest's folder: relative `file:` sources are relative to it.
+    pub(crate) folder: PathBuf,
+}
+
+impl Entry {
+    pub(crate) fn name(&self) -> &str {
+        self.model.metadata.name.as_deref().unwrap_or_default()
+    }
+
+    pub(crate) fn namespace(&self) -> &str {
+        self.model.metadata.namespace.as_deref().unwrap_or(DEFAULT_NAMESPACE)
+    }
+
+    /// The fields of this manifest that only a cluster applies, with their paths.
+    pub(crate) fn not_applied(&self) -> Vec<String> {
+        let Some(Serving { replicas, resources, .. }) = &self.model.spec.serving else { return Vec::new() };
+        let mut fields = Vec::new();
+        // One replica is what runs here anyway.
+        if replicas.is_some_and(|replicas| replicas != 1) {
+            fields.push("spec.serving.replicas".to_owned());
+        }
+        if let Some(resources) = resources {
+            for (kind, quantities) in [("requests", &resources.requests), ("limits", &resources.limits)] {
+                // CPUs bound the threads here too.
+                let names = quantities.iter().flat_map(BTreeMap::keys).filter(|name| *name != "cpu");
+                fields.extend(names.map(|name| format!("spec.serving.resources.{kind}.{name}")));
+            }
+        }
+        fields
+    }
+}
+
+/// Reads all manifests. All problems of all files are reported together.
+pub(crate) fn read(files: &[PathBuf]) -> Result<Vec<Entry>, Failure> {
+    let mut entries: Vec<Entry> = Vec::new();
+    let mut problems = Vec::new();
+    for file in files {
+        let text = std::fs::read_to_string(file).map_err(|error| unreadable(file, &error))?;
+        match modelwright_api::parse(&text, &file.display().to_string()) {
+            Ok(models) => {
+                let parent = file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+                let folder = parent.canonicalize().map_err(|error| unreadable(file, &error))?;
+                entries.extend(models.into_iter().map(|model| Entry { model, folder: folder.clone() }));
+            }
+            Err(found) => problems.push(found.to_string()),
+        }
+    }
+    problems.extend(shared_names(&entries));
+    if problems.is_empty() {
+        return Ok(entries);
+    }
+    Err(Failure::new(ExitCode::InvalidConfiguration, "InvalidManifest", problems.join("\n")))
+}
+
+fn unreadable(file: &Path, error: &std::io::Error) -> Failure {
+    let exit = if error.kind() == std::io::ErrorKind::InvalidData {
+        ExitCode::InvalidConfiguration
+    } else {
+        ExitCode::InputMissing
+    };
+    Failure::new(exit, "ManifestUnreadable", format!("cannot read the manifest {}: {error}", file.display()))
+}
+
+/// The endpoint has no namespaces, so here a name may stand only once.
+fn shared_names(entries: &[Entry]) -> Vec<String> {
+    let mut namespaces: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for entry in entries {
+        namespaces.entry(entry.name()).or_default().push(entry.namespace());
+    }
+    namespaces.retain(|_, namespaces| namespaces.len() > 1);
+    let problem = |(name, namespaces): (&str, Vec<&str>)| {
+        format!(
+            "the Model {name:?} is given {} times (namespaces {}), and on one endpoint a name stands for one model: \
+             rename it, or run the manifests one by one",
+            namespaces.len(),
+            namespaces.join(", ")
+        )
+    };
+    namespaces.into_iter().map(problem).collect()
+}
+
+/// Credentials by the name of their Secret, from `--secret` files.
+#[derive(Debug, Default)]
+pub(crate) struct Secrets(BTreeMap<String, Credentials>);
+
+impl Secrets {
+    /// Reads the files; a name that no Model refers to is a mistake.
+    pub(crate) fn read(files: &[(String, PathBuf)], entries: &[Entry]) -> Result<Self, Failure> {
+        let invalid = |message| Failure::new(ExitCode::InvalidConfiguration, "InvalidCredentials", message);
+        let named: Vec<&str> = entries
+            .iter()
+            .flat_map(|entry| {
+                let source = &entry.model.spec.source;
+                let copy = source.copy_to.as_ref().and_then(|copy| copy.credentials_secret_ref.as_ref());
+                [source.credentials_secret_ref.as_ref(), copy]
+            })
+            .flatten()
+            .map(|reference| reference.name.as_str())
+            .collect();
+        let mut secrets = BTreeMap::new();
+        for (name, file) in files {
+            if !named.contains(&name.as_str()) {
+                let known = if named.is_empty() { "none".to_owned() } else { named.join(", ") };
+                return Err(invalid(format!("--secret {name}: no Model names this Secret; they name {known}")));
+            }
+            let text = std::fs::read_to_string(file).map_err(|error| {
+                let message = format!("--secret {name}: cannot read {}: {error}", file.display());
+                Failure::new(ExitCode::InputMissing, "CredentialsUnreadable", message)
+            })?;
+            let credentials = Credentials::from_env_file(&text)
+                .map_err(|error| invalid(format!("--secret {name}: {}: {error}", file.display())))?;
+            if secrets.insert(name.clone(), credentials).is_some() {
+                return Err(invalid(format!("--secret {name} is given twice; one file per Secret")));
+            }
+        }
+        Ok(Self(secrets))
+    }
+
+    /// The credentials for a uri.
+    ///
+    /// Without a reference, object storage gets those of the environment, as every other tool of a developer does; a web
+    /// server gets none, because a token must not go to whatever host a manifest names.
+    pub(crate) fn find(&self, uri: &str, reference: Option<&SecretReference>) -> Result<Credentials, Failure> {
+        let Some(SecretReference { name, .. }) = reference else {
+            let is_store = ["s3:", "gs:", "az:"].iter().any(|scheme| uri.starts_with(scheme));
+            return Ok(if is_store { environment::credentials() } else { Credentials::default() });
+        };
+        if let Some(credentials) = self.0.get(name) {
+            return Ok(credentials.clone());
+        }
+        let credentials = environment::credentials();
+        if credentials.is_empty() {
+            let message = format!(
+                "there are no credentials for the Secret {name}: pass --secret {name}=FILE.env, or set them in the \
+                 environment, for instance AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+            );
+            return Err(Failure::new(ExitCode::InputMissing, "CredentialsMissing", message));
+        }
+        Ok(credentials)
+    }
+}

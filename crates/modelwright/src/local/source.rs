@@ -1,0 +1,180 @@
+//! From a Model's source to a verified revision on disk, and nothing fetched twice.
+
+use std::path::PathBuf;
+
+use modelwright_api::contract::ExitCode;
+use modelwright_artifact::{
+    AccessRules, Class, Connection, Digest, FetchRequest, Probe, Progress, PublishRequest, ResolveRequest, Retry,
+    SourceUri,
+};
+
+use super::folder::{ModelFolder, SourceRecord};
+use super::manifests::{Entry, Secrets};
+use crate::failure::Failure;
+
+/// A revision that is on disk and verified.
+#[derive(Clone, Debug)]
+pub(crate) struct Revision {
+    pub(crate) digest: Digest,
+    pub(crate) folder: PathBuf,
+}
+
+/// What became of a source.
+#[derive(Debug)]
+pub(crate) struct Resolution {
+    /// What to serve.
+    pub(crate) revision: Revision,
+    /// Why that is not what the source holds now, if it is not: the former revision is served in the meantime.
+    pub(crate) instead: Option<Failure>,
+    /// Whether bytes on disk turned out to be damaged and were fetched again.
+    pub(crate) repaired: bool,
+}
+
+/// A Model's source with all that is needed to read it.
+pub(crate) struct Source {
+    request: ResolveRequest,
+    uri: String,
+    copy_to: Option<(SourceUri, Connection)>,
+    folder: ModelFolder,
+}
+
+impl Source {
+    pub(crate) fn new(entry: &Entry, secrets: &Secrets, folder: ModelFolder) -> Result<Self, Failure> {
+        let source = &entry.model.spec.source;
+        let connection = |uri: &str, reference, retry| {
+            let credentials = secrets.find(uri, reference)?;
+            Ok::<_, Failure>(Connection { credentials, rules: AccessRules::LOCAL, retry, ..Connection::default() })
+        };
+        let request = ResolveRequest {
+            uri: SourceUri::parse(&source.uri, Some(&entry.folder))?,
+            digest: source.digest.as_deref().map(str::parse).transpose()?,
+            connection: connection(&source.uri, source.credentials_secret_ref.as_ref(), Retry::RESOLVE)?,
+        };
+        let copy_to = match &source.copy_to {
+            Some(target) => Some((
+                SourceUri::parse(&target.uri, Some(&entry.folder))?,
+                connection(&target.uri, target.credentials_secret_ref.as_ref(), Retry::FETCH)?,
+            )),
+            None => None,
+        };
+        // The resolved form: the same relative path below another folder is another source.
+        let uri = request.uri.to_string();
+        Ok(Self { request, uri, copy_to, folder })
+    }
+
+    /// The verified revision that the source holds, or the former one where that may be served instead.
+    pub(crate) async fn resolve(&self, progress: &dyn Progress) -> Result<Resolution, Failure> {
+        let former = self.folder.record().filter(|record| record.uri == self.uri);
+        let mut repaired = false;
+        if let Some(record) = &former
+            && self.is_current(record).await?
+        {
+            match self.verify(record.revision).await {
+                Ok(revision) => return self.resolved(revision, repaired, progress).await,
+                Err(failure) => repaired = self.discard(record, &failure)?,
+            }
+        }
+        match self.fetch(progress).await {
+            Ok(revision) => self.resolved(revision, repaired, progress).await,
+            Err(failure) => self.fall_back(former, failure).await,
+        }
+    }
+
+    async fn resolved(
+        &self,
+        revision: Revision,
+        repaired: bool,
+        progress: &dyn Progress,
+    ) -> Result<Resolution, Failure> {
+        self.copy(&revision, progress).await?;
+        self.folder.prune(&revision.digest);
+        Ok(Resolution { revision, instead: None, repaired })
+    }
+
+    /// Whether the record still says what the source holds. A pinned digest that was fetched needs no look at the source.
+    async fn is_current(&self, record: &SourceRecord) -> Result<bool, Failure> {
+        if self.request.digest.is_some() {
+            return Ok(record.pinned == self.request.digest);
+        }
+        match modelwright_artifact::probe(&self.request).await {
+            Ok(probe) => Ok(probe.is_conclusive() && record.fingerprint == fingerprint(&probe)?),
+            // Fetching meets the same error and decides whether the former revision is served.
+            Err(_) => Ok(false),
+        }
+    }
+
+    async fn verify(&self, digest: Digest) -> Result<Revision, Failure> {
+        let folder = self.folder.revision(&digest);
+        let path = folder.clone();
+        // Hashing is work, not waiting.
+        let verified = tokio::task::spawn_blocking(move || modelwright_artifact::verify(&path, &digest)).await;
+        verified.map_err(|error| bug(&format!("verifying a revision failed: {error}")))??;
+        Ok(Revision { digest, folder })
+    }
+
+    /// Deletes a revision whose bytes on disk are not what they were, and tells whether there was one.
+    fn discard(&self, record: &SourceRecord, failure: &Failure) -> Result<bool, Failure> {
+        let existed = self.folder.revision(&record.revision).exists();
+        if existed {
+            tracing::warn!(revision = %record.revision.id(), "the revision on disk is damaged: {}", failure.message);
+            self.folder.delete_revision(&record.revision)?;
+        }
+        Ok(existed)
+    }
+
+    /// Reads the source once into a folder of its own, which becomes the revision when every byte is verified.
+    async fn fetch(&self, progress: &dyn Progress) -> Result<Revision, Failure> {
+        let incoming = self.folder.incoming();
+        let request = FetchRequest { source: &self.request, resolved: None, folder: incoming.clone() };
+        let fetched = match modelwright_artifact::fetch(&request, progress).await {
+            Ok(fetched) => fetched,
+            Err(error) => {
+                if error.class() != Class::Unreachable {
+                    // Only an interrupted download is worth continuing.
+                    self.folder.discard_incoming();
+                }
+                return Err(error.into());
+            }
+        };
+        let folder = self.folder.accept(&fetched.digest)?;
+        self.folder.write_record(&SourceRecord {
+            uri: self.uri.clone(),
+            pinned: self.request.digest,
+            fingerprint: fetched.probe.as_ref().map(fingerprint).transpose()?.unwrap_or_default(),
+            revision: fetched.digest,
+        })?;
+        Ok(Revision { digest: fetched.digest, folder })
+    }
+
+    /// After a failure, the former revision if it is there and nothing says that it must not be served.
+    async fn fall_back(&self, former: Option<SourceRecord>, failure: Failure) -> Result<Resolution, Failure> {
+        // Another pinned digest is another wish: serving what it replaced would be wrong.
+        let Some(record) = former.filter(|record| record.pinned == self.request.digest) else { return Err(failure) };
+        match self.verify(record.revision).await {
+            Ok(revision) => Ok(Resolution { revision, instead: Some(failure), repaired: false }),
+            Err(_) => Err(failure),
+        }
+    }
+
+    /// Publishes the revision where `copyTo` says. Nothing is uploaded that is there already.
+    async fn copy(&self, revision: &Revision, progress: &dyn Progress) -> Result<(), Failure> {
+        let Some((prefix, connection)) = &self.copy_to else { return Ok(()) };
+        let request = PublishRequest {
+            folder: revision.folder.clone(),
+            prefix: prefix.clone(),
+            connection: connection.clone(),
+        };
+        let published = modelwright_artifact::publish(&request, progress).await?;
+        tracing::info!(uri = %published.uri, bytes = published.bytes_written, "published");
+        Ok(())
+    }
+}
+
+/// What changes when the source does, as text.
+fn fingerprint(probe: &Probe) -> Result<String, Failure> {
+    serde_json::to_string(probe).map_err(|error| bug(&format!("a probe does not serialise: {error}")))
+}
+
+fn bug(message: &str) -> Failure {
+    Failure::new(ExitCode::Bug, "Bug", message)
+}
