@@ -13,13 +13,13 @@ const HEADER: &str = "# Generated from crates/api by `cargo xtask crds`. Do not 
 
 /// The `CustomResourceDefinition` of Models as JSON; the same on every call.
 ///
-/// What kube derives is used as it is, except that no field is `nullable`: an absent key says the same as `null`, rules
-/// need not think of it, and a key with a forgotten value is reported.
+/// What kube derives is used as it is, but for its writing and for `nullable`, which no field is: an absent key says the
+/// same as `null`, rules need not think of it, and a key with a forgotten value is reported.
 pub fn crd() -> &'static Value {
     static CRD: LazyLock<Value> = LazyLock::new(|| {
         // A CustomResourceDefinition is plain data: numbers, strings, lists and maps with string keys.
         let mut crd = serde_json::to_value(Model::crd()).unwrap_or_default();
-        remove_nullable(&mut crd);
+        tidy(&mut crd);
         crd
     });
     &CRD
@@ -40,13 +40,31 @@ pub fn schema() -> &'static Value {
     &crd()["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
 }
 
-fn remove_nullable(value: &mut Value) {
+/// Makes a derived definition the one that is published: no `nullable`, whole numbers written as such, and
+/// descriptions without the line breaks of the source.
+fn tidy(value: &mut Value) {
     match value {
         Value::Object(object) => {
-            object.remove("nullable");
-            object.values_mut().for_each(remove_nullable);
+            if object.get("nullable").is_some_and(Value::is_boolean) {
+                object.remove("nullable");
+            }
+            if let Some(Value::String(description)) = object.get_mut("description") {
+                *description = description.split_whitespace().collect::<Vec<_>>().join(" ");
+            }
+            object.values_mut().for_each(tidy);
         }
-        Value::Array(array) => array.iter_mut().for_each(remove_nullable),
-        _ => {}
+        Value::Array(array) => array.iter_mut().for_each(tidy),
+        Value::Number(number) => {
+            // Kubernetes' type holds bounds as floating-point numbers; all of ours are whole and small enough to be
+            // exact.
+            let whole = number.as_f64().filter(|float| float.fract() == 0.0 && float.abs() < 9e15);
+            if let Some(whole) = whole.and_then(|float| format!("{float:.0}").parse::<i64>().ok()) {
+                *number = whole.into();
+            }
+        }
+        Value::Null | Value::Bool(_) | Value::String(_) => {}
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -162,6 +162,27 @@ impl Session {
     }
 }
 
+/// What holds where a field is absent, in words for the manifest reference; `None` where absent says all there is.
+///
+/// `path` is a field such as `spec.serving.replicas`.
+pub fn describe(path: &str) -> Option<String> {
+    let serving = Serving::default().resolved().ok()?;
+    let text = match path {
+        "spec.serving.executionProvider" => serving.execution_provider.to_string(),
+        "spec.serving.replicas" => serving.replicas.to_string(),
+        "spec.serving.session.intraOpThreads" => "as many as CPUs".to_owned(),
+        "spec.serving.session.interOpThreads" => serving.session.inter_op_threads.to_string(),
+        "spec.serving.session.graphOptimization" => format!("{:?}", serving.session.graph_optimization),
+        "spec.serving.limits.maxRequestBytes" => {
+            format!("{} ({} MiB)", serving.max_request_bytes, serving.max_request_bytes >> 20)
+        }
+        "spec.serving.limits.maxQueuedRequests" => serving.max_queued_requests.to_string(),
+        "spec.serving.startupTimeout" => format!("{}m", serving.startup_timeout.as_secs() / 60),
+        _ => return None,
+    };
+    Some(text)
+}
+
 /// CPUs that one pod may use: its limit, else its request. Zero says nothing, as in Kubernetes.
 fn cpus(resources: &Resources) -> Result<Option<Cpus>, Error> {
     let cpu = |map: Option<&std::collections::BTreeMap<String, Quantity>>, path| {
@@ -177,4 +198,84 @@ fn cpus(resources: &Resources) -> Result<Option<Cpus>, Error> {
 
 fn number<T: TryFrom<i64>>(path: &'static str, value: i64) -> Result<T, Error> {
     T::try_from(value).map_err(|_| Error::OutOfRange { path, value })
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    fn serving(json: &str) -> Serving {
+        serde_json::from_str(json).unwrap()
+    }
+
+    #[test]
+    fn absent_serving_has_every_default() {
+        let resolved = Model::new("bc", crate::ModelSpec::default()).serving().unwrap();
+        assert_eq!(resolved.execution_provider, ExecutionProvider::Cpu);
+        assert_eq!(resolved.replicas, 1);
+        assert_eq!(resolved.cpus, None);
+        assert_eq!(resolved.startup_timeout, Duration::from_secs(600));
+        assert_eq!(resolved.max_request_bytes, 67_108_864);
+        assert_eq!(
+            resolved.session,
+            ResolvedSession {
+                intra_op_threads: None,
+                inter_op_threads: 1,
+                graph_optimization: GraphOptimization::All
+            }
+        );
+    }
+
+    #[test]
+    fn written_values_win() {
+        let resolved = serving(
+            r#"{"executionProvider": "CUDA", "replicas": 0, "startupTimeout": "90s",
+                "session": {"intraOpThreads": 4, "interOpThreads": 2, "graphOptimization": "Basic"},
+                "limits": {"maxRequestBytes": 2048, "maxQueuedRequests": 7}}"#,
+        )
+        .resolved()
+        .unwrap();
+        assert_eq!(resolved.execution_provider, ExecutionProvider::Cuda);
+        assert_eq!((resolved.replicas, resolved.startup_timeout), (0, Duration::from_secs(90)));
+        assert_eq!((resolved.max_request_bytes, resolved.max_queued_requests), (2_048, 7));
+        assert_eq!((resolved.session.intra_op_threads, resolved.session.inter_op_threads), (Some(4), 2));
+    }
+
+    #[rstest]
+    #[case(r#"{"limits": {"cpu": 2}, "requests": {"cpu": 1}}"#, Some("2"), 2)]
+    #[case(r#"{"limits": {"memory": "1Gi"}, "requests": {"cpu": "500m"}}"#, Some("0.5"), 1)]
+    #[case(r#"{"limits": {"cpu": "1250m"}}"#, Some("1.25"), 2)]
+    #[case(r#"{"limits": {"cpu": "1n"}}"#, Some("0.001"), 1)]
+    #[case(r#"{"limits": {"cpu": 0}, "requests": {"cpu": 3}}"#, Some("3"), 3)]
+    #[case(r#"{"requests": {"memory": "1Gi"}}"#, None, 0)]
+    fn cpus_come_from_the_limit_else_the_request(
+        #[case] resources: &str,
+        #[case] text: Option<&str>,
+        #[case] threads: usize,
+    ) {
+        let cpus = serving(&format!("{{\"resources\": {resources}}}")).resolved().unwrap().cpus;
+        assert_eq!(cpus.map(|cpus| cpus.to_string()).as_deref(), text);
+        assert_eq!(cpus.map_or(0, |cpus| cpus.threads().get()), threads);
+    }
+
+    #[rstest]
+    #[case(r#"{"resources": {"limits": {"cpu": "two"}}}"#, "spec.serving.resources.limits.cpu: \"two\"")]
+    #[case(r#"{"startupTimeout": "soon"}"#, "spec.serving.startupTimeout: \"soon\"")]
+    #[case(r#"{"limits": {"maxRequestBytes": -1}}"#, "spec.serving.limits.maxRequestBytes: -1")]
+    fn unusable_value_is_named(#[case] json: &str, #[case] message: &str) {
+        let error = serving(json).resolved().unwrap_err().to_string();
+        assert!(error.contains(message), "{error}");
+    }
+
+    #[test]
+    fn described_defaults_are_fields_of_the_manifest() {
+        let spec = &crate::crd::schema()["properties"]["spec"]["properties"]["serving"]["properties"];
+        for path in ["replicas", "executionProvider", "startupTimeout"] {
+            assert!(spec[path].is_object() && describe(&format!("spec.serving.{path}")).is_some(), "{path}");
+        }
+        assert_eq!(describe("spec.serving.startupTimeout").as_deref(), Some("10m"));
+        assert_eq!(describe("spec.source.uri"), None);
+    }
 }

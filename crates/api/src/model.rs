@@ -154,7 +154,8 @@ pub struct Serving {
     /// fallback.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub execution_provider: Option<ExecutionProvider>,
-    /// How many server pods run. 0 keeps the Model and serves nothing.
+    /// How many server pods run. 0 keeps the Model and serves nothing. `kubectl scale` works once it is
+    /// written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 1000))]
     pub replicas: Option<i32>,
@@ -175,7 +176,7 @@ pub struct Serving {
     pub startup_timeout: Option<String>,
 }
 
-/// What computes a model.
+/// What computes: `CPU`, or `CUDA` for an NVIDIA GPU. `CUDA` that cannot be had is an error, never a silent fallback.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Hash, JsonSchema, PartialEq, Serialize)]
 pub enum ExecutionProvider {
     /// The processor.
@@ -236,7 +237,8 @@ pub struct Session {
     pub graph_optimization: Option<GraphOptimization>,
 }
 
-/// How far ONNX Runtime rewrites a graph before it runs.
+/// How far ONNX Runtime rewrites the graph before it runs. `Disabled`: not at all. `Basic`: redundant operators are
+/// removed and constants folded. `Extended`: operators are fused as well. `All`: memory layouts are changed as well.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Hash, JsonSchema, PartialEq, Serialize)]
 pub enum GraphOptimization {
     /// The graph runs as it is written.

@@ -79,7 +79,8 @@ pub struct Revision {
     pub since: Option<String>,
 }
 
-/// Whether a revision's bytes can be read again later.
+/// Whether a revision's bytes can be read again later: `Always` where their place is content-addressed or versioned,
+/// `WhileUnchanged` where somebody may overwrite them.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, JsonSchema, PartialEq, Serialize)]
 pub enum Retrievable {
     /// The place is content-addressed or versioned.
@@ -137,7 +138,6 @@ pub struct TensorFacts {
     #[schemars(length(max = 16))]
     pub datatype: String,
     /// The length of each axis; -1 is an axis whose length each request chooses.
-    #[serde(default)]
     #[schemars(length(max = 16))]
     pub shape: Vec<i64>,
 }
@@ -180,7 +180,7 @@ pub struct Condition {
     pub message: String,
 }
 
-/// Whether a condition holds.
+/// Whether a condition holds: `True`, `False`, or `Unknown` where nobody can tell.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Hash, JsonSchema, PartialEq, Serialize)]
 pub enum ConditionStatus {
     /// It holds.

@@ -1,6 +1,8 @@
 //! The project's chores, run as `cargo xtask COMMAND`: generated files, ONNX Runtime, example models, test servers.
 #![forbid(unsafe_code)]
 
+mod crds;
+mod docs;
 mod onnxruntime;
 mod test_servers;
 
@@ -16,6 +18,18 @@ struct Arguments {
 /// One variant per chore; each lives in the module of the same name.
 #[derive(Subcommand)]
 enum Command {
+    /// Write the CustomResourceDefinitions from the types.
+    Crds {
+        /// Write nothing; fail if a file is stale.
+        #[arg(long)]
+        check: bool,
+    },
+    /// Write the manifest reference from the types.
+    Docs {
+        /// Write nothing; fail if a file is stale.
+        #[arg(long)]
+        check: bool,
+    },
     /// Get ONNX Runtime's CPU library into the cache folder, from its Python wheel.
     #[command(name = "onnxruntime")]
     OnnxRuntime {
@@ -29,6 +43,8 @@ enum Command {
 
 fn main() -> anyhow::Result<()> {
     match Arguments::parse().command {
+        Command::Crds { check } => crds::generate(check)?,
+        Command::Docs { check } => docs::generate(check)?,
         Command::OnnxRuntime { print } => {
             let library = onnxruntime::ensure_library()?;
             if print {

@@ -16,6 +16,8 @@ use std::{collections::HashMap, sync::LazyLock};
 use serde_json::{Value, json};
 
 pub use self::problems::{Problem, Problems};
+#[cfg(test)]
+pub(crate) use self::structure::KEYWORDS;
 use self::{
     problems::quoted,
     yaml::{Node, NotYaml},
@@ -26,6 +28,9 @@ use crate::{
     model::Model,
     rules::Scope,
 };
+
+/// A manifest that uses every field a user can write, with comments.
+pub const EXAMPLE: &str = include_str!("example.yaml");
 
 /// Reads the Models of `text` for `modelwright run`: [`parse_for`] with [`Scope::Machine`].
 pub fn parse(text: &str, origin: &str) -> Result<Vec<Model>, Problems> {

@@ -31,7 +31,9 @@ pub struct Problems {
 
 impl Problems {
     pub(super) fn new(origin: &str, mut problems: Vec<Problem>) -> Self {
-        problems.sort_by_key(|problem| (problem.document, problem.line));
+        problems.sort_by(|one, other| {
+            (one.document, one.line, &one.path).cmp(&(other.document, other.line, &other.path))
+        });
         Self { origin: origin.to_owned(), problems }
     }
 

@@ -14,7 +14,7 @@ use crate::quantity::Quantity;
 
 /// Every keyword that the schema may use: those that are enforced here, and those that need no check of an object.
 #[cfg(test)]
-pub(super) const KEYWORDS: [&str; 18] = [
+pub(crate) const KEYWORDS: [&str; 19] = [
     // Enforced here. `pattern` stands only on quantities, which are read instead.
     "type",
     "properties",
@@ -33,6 +33,7 @@ pub(super) const KEYWORDS: [&str; 18] = [
     // Enforced by the rules' own evaluation.
     "x-kubernetes-validations",
     // Say something about the schema, not about an object.
+    "title",
     "description",
     "format",
     "default",
