@@ -246,15 +246,3 @@ pub(crate) fn http_json(method: &str, url: &str, body: Option<&str>) -> serde_js
     assert_eq!(status, 200, "{body}");
     serde_json::from_str(&body).unwrap()
 }
-
-/// A test server, or `None` with a loud word if this machine cannot have it.
-pub(crate) fn available(server: anyhow::Result<modelwright_test_servers::Server>) -> Option<modelwright_test_servers::Server> {
-    match server {
-        Ok(server) => Some(server),
-        Err(error) if std::env::var_os("MODELWRIGHT_REQUIRE_SERVERS").is_none() => {
-            eprintln!("SKIPPED: {error:#}");
-            None
-        }
-        Err(error) => panic!("{error:#}"),
-    }
-}

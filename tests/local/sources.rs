@@ -1,11 +1,9 @@
 //! Sources that are no ONNX model, or none that can be served, and models from object storage.
 
-use std::path::Path;
-
 use modelwright_test_servers::Server;
 use rstest::rstest;
 
-use crate::command::{Workbench, fixture, manifest, manifest_with};
+use crate::command::{Workbench, finish, manifest, manifest_with, modelwright};
 
 #[rstest]
 #[case("model.pkl", b"\x80\x04\x95".as_slice(), "skl2onnx")]
@@ -34,9 +32,9 @@ fn files_that_are_no_model_are_refused(#[case] content: Vec<u8>, #[case] says: &
 }
 
 #[rstest]
-#[case("future_opset.onnx", &["opset"])]
-#[case("future_ir.onnx", &["IR"])]
-#[case("custom_operator.onnx", &["operator"])]
+#[case("opset.onnx", &["opset"])]
+#[case("ir.onnx", &["IR"])]
+#[case("custom.onnx", &["operator"])]
 fn models_that_onnx_runtime_cannot_run_are_refused_before_they_are_loaded(#[case] name: &str, #[case] says: &[&str]) {
     let bench = Workbench::new();
     bench.copy_fixture(name, "model.onnx");
@@ -48,8 +46,8 @@ fn external_data_beside_the_model_is_part_of_the_revision_and_missing_it_is_name
     let bench = Workbench::new();
     bench.copy_fixture("external.onnx", "model/external.onnx");
     let text = manifest("m", "file:model/");
-    bench.run_once(&text).expect_code(1).expect_error(&["external.bin"]);
-    bench.copy_fixture("external.bin", "model/external.bin");
+    bench.run_once(&text).expect_code(1).expect_error(&["external.onnx.data"]);
+    bench.copy_fixture("external.onnx.data", "model/external.onnx.data");
     bench.run_once(&text).expect_code(0);
 }
 
@@ -69,40 +67,39 @@ fn pipe_in_place_of_a_file_is_refused_and_does_not_hang() {
     bench.run_once(&manifest("m", "file:model.onnx")).expect_code(1).expect_error(&["model.onnx"]);
 }
 
-/// Serves a model from a store, with credentials from a `--secret` file.
-fn serves_from(server: anyhow::Result<Server>) {
-    let Some(server) = crate::command::available(server) else { return };
+/// Publishes a model into a store and serves it from there, with credentials from the environment and from a file.
+fn publishes_to_and_serves_from(server: anyhow::Result<Option<Server>>) {
+    let Some(server) = server.unwrap() else { return };
     let bench = Workbench::new();
-    put(&server, "models/add/add.onnx", &fixture("add.onnx"));
-    let secret: String = server.credentials().iter().map(|(name, value)| format!("{name}={value}\n")).collect();
-    let secret = bench.write("store.env", secret);
-    let uri = server.uri("models/add/");
-    let text = manifest_with("m", &format!("source: {{uri: '{uri}', credentialsSecretRef: {{name: store}}}}"));
-    let run = || {
-        let mut command = bench.run_command(&text);
-        crate::command::finish(command.arg("--once").arg("--secret").arg(format!("store={}", secret.display())))
-    };
+    let model = format!("file:{}", bench.copy_fixture("add.onnx", "add.onnx").display());
+    let mut resolve = modelwright();
+    resolve.args(["resolve", "--allow-loopback", "--uri", &model, "--copy-to", &server.uri("models/add")]);
+    resolve.envs(server.credentials().iter().map(|(name, value)| (format!("COPY_TO_{name}"), value)));
+    let outcome = finish(&mut resolve).expect_code(0).outcome();
+    let digest = outcome["digest"].as_str().unwrap();
+    let uri = outcome["message"].as_str().unwrap().rsplit(' ').next().unwrap().to_owned();
+    assert!(uri.starts_with(&server.uri("models/add/")), "{outcome}");
+
+    let secret: String = server.credentials().iter().map(|(name, value)| format!("{name}='{value}'\n")).collect();
+    let secret = format!("store={}", bench.write("store.env", secret).display());
+    let spec = format!("source: {{uri: '{uri}', digest: '{digest}', credentialsSecretRef: {{name: store}}}}");
+    let run = || finish(bench.run_command(&manifest_with("m", &spec)).args(["--once", "--secret", &secret]));
     run().expect_code(0);
+    drop(server);
     run().expect_code(0);
 }
 
-/// Puts a file into a store through the product's own client, which the store's own tests have compared with others.
-fn put(server: &Server, path: &str, file: &Path) {
-    let runtime = tokio::runtime::Runtime::new().unwrap();
-    runtime.block_on(server.put(path, std::fs::read(file).unwrap())).unwrap();
+#[test]
+fn revision_on_s3_is_served_and_then_needs_the_store_no_more() {
+    publishes_to_and_serves_from(modelwright_test_servers::versitygw());
 }
 
 #[test]
-fn model_on_s3_is_served() {
-    serves_from(modelwright_test_servers::versitygw());
+fn revision_on_s3_without_conditional_writes_is_served() {
+    publishes_to_and_serves_from(modelwright_test_servers::s3rver());
 }
 
 #[test]
-fn model_on_google_cloud_storage_is_served() {
-    serves_from(modelwright_test_servers::fake_gcs());
-}
-
-#[test]
-fn model_on_azure_blob_storage_is_served() {
-    serves_from(modelwright_test_servers::azurite());
+fn revision_on_google_cloud_storage_is_served() {
+    publishes_to_and_serves_from(modelwright_test_servers::fake_gcs());
 }

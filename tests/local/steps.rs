@@ -76,8 +76,8 @@ fn fetched_revision_is_served_and_drained() {
     serve.args(["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--drain-delay", "0"]);
     let serving = Serving::start(&mut serve, 1);
     let request = json!({"inputs": [
-        {"name": "a", "shape": [2], "datatype": "FP32", "data": [1.0, 2.5]},
-        {"name": "b", "shape": [2], "datatype": "FP32", "data": [1.0, -1.0]},
+        {"name": "a", "shape": [1, 2], "datatype": "FP32", "data": [1.0, 2.5]},
+        {"name": "b", "shape": [1, 2], "datatype": "FP32", "data": [1.0, -1.0]},
     ]});
     let answer = http_json("POST", &format!("{}/infer", serving.url()), Some(&request.to_string()));
     assert_eq!(answer["outputs"][0]["data"], json!([2.0, 1.5]));
