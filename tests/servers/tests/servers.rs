@@ -3,6 +3,7 @@
 
 use std::{net::TcpStream, time::Duration};
 
+use futures::future::join_all;
 use modelwright_test_servers::{Server, azurite, fake_gcs, s3rver, versitygw};
 use object_store::{
     ClientOptions, Error, ObjectStore, ObjectStoreExt as _, PutMode, PutPayload, aws::AmazonS3Builder,
@@ -112,6 +113,18 @@ fn uris_name_the_bucket() {
     let Some(server) = versitygw().unwrap() else { return };
     assert_eq!(server.uri("bc/model.onnx"), "s3://models/bc/model.onnx");
     assert_eq!(server.uri("/bc/"), "s3://models/bc/");
+}
+
+#[tokio::test]
+async fn versitygw_lets_one_of_many_creations_win() {
+    let Some(server) = versitygw().unwrap() else { return };
+    let store = client(&server);
+    let path = Path::from("contended");
+    let creations =
+        (0..16).map(|writer: u8| store.put_opts(&path, vec![writer].into(), PutMode::Create.into()));
+    let outcomes = join_all(creations).await;
+    assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 1);
+    assert!(outcomes.iter().all(|outcome| matches!(outcome, Ok(_) | Err(Error::AlreadyExists { .. }))));
 }
 
 #[tokio::test]
