@@ -1,0 +1,1 @@
+//! Where a revision came from: an in-toto statement beside the revisions.

@@ -1,0 +1,158 @@
+//! The one HTTP client: every address checked, redirects bounded, nothing taken from the environment.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use object_store::ClientOptions;
+use object_store::client::{
+    HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse, HttpService,
+};
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use reqwest::redirect::{Action, Attempt, Policy};
+
+use super::failure::{RedirectRefusal, is_refusal};
+use crate::credentials::CA_CERTIFICATE;
+use crate::{AccessRules, Connection, Error};
+
+/// How long a connection may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a server may be silent.
+const READ_TIMEOUT: Duration = Duration::from_secs(20);
+/// The most redirects that are followed for a web server; an object store must answer itself.
+const MAX_REDIRECTS: usize = 3;
+/// Hosts of metadata services, which only a store's own client asks, and only with `instance_identity`.
+const METADATA_HOSTS: [&str; 5] =
+    ["169.254.169.254", "169.254.170.2", "169.254.170.23", "metadata.google.internal", "[fd00:ec2::23]"];
+
+/// A client for web servers: follows up to 3 redirects, to allowed addresses and never to another scheme. The client
+/// drops `Authorization` when host or port change.
+pub(super) fn web_client(connection: &Connection) -> Result<reqwest::Client, Error> {
+    let rules = connection.rules;
+    client(connection, Policy::custom(move |attempt| follow(rules, attempt)))
+}
+
+fn follow(rules: AccessRules, attempt: Attempt<'_>) -> Action {
+    let problem = match attempt.previous().first() {
+        _ if attempt.previous().len() > MAX_REDIRECTS => "there are more than 3 redirects",
+        Some(first) if first.scheme() != attempt.url().scheme() => "it leads to another scheme",
+        _ => match attempt.url().host_str().map(|host| rules.check_literal(host)) {
+            Some(Ok(())) => return attempt.follow(),
+            Some(Err(refusal)) => return attempt.error(refusal),
+            None => "it leads to no host",
+        },
+    };
+    attempt.error(RedirectRefusal(problem))
+}
+
+fn client(connection: &Connection, redirects: Policy) -> Result<reqwest::Client, Error> {
+    let unusable = |problem: &str| Error::InvalidCredentials { problem: problem.to_owned() };
+    let mut builder = reqwest::Client::builder()
+        .user_agent(concat!("modelwright/", env!("CARGO_PKG_VERSION")))
+        .connect_timeout(CONNECT_TIMEOUT)
+        .read_timeout(READ_TIMEOUT)
+        .redirect(redirects)
+        .referer(false)
+        .no_proxy()
+        .dns_resolver(Resolver(connection.rules));
+    if let Some(pem) = connection.credentials.get(CA_CERTIFICATE) {
+        let certificates = reqwest::Certificate::from_pem_bundle(pem.as_bytes())
+            .map_err(|_| unusable("ca.crt holds no PEM certificates"))?;
+        if certificates.is_empty() {
+            return Err(unusable("ca.crt holds no PEM certificates"));
+        }
+        builder = builder.tls_certs_merge(certificates);
+    }
+    builder.build().map_err(|_| unusable("no HTTP client can be made: this system has no trusted certificates"))
+}
+
+/// Resolves with the system's resolver and refuses a name if any of its addresses is forbidden.
+struct Resolver(AccessRules);
+
+impl Resolve for Resolver {
+    fn resolve(&self, name: Name) -> Resolving {
+        let rules = self.0;
+        Box::pin(async move {
+            let host = name.as_str();
+            let addresses: Vec<SocketAddr> = tokio::net::lookup_host((host, 0)).await?.collect();
+            let identity = rules.instance_identity && METADATA_HOSTS.contains(&host);
+            if !identity {
+                for address in &addresses {
+                    rules.check(host, address.ip())?;
+                }
+            }
+            Ok(Box::new(addresses.into_iter()) as Addrs)
+        })
+    }
+}
+
+/// Gives `object_store` our client instead of its own.
+#[derive(Debug)]
+pub(super) struct Connector {
+    client: reqwest::Client,
+    rules: AccessRules,
+}
+
+impl Connector {
+    pub(super) fn new(connection: &Connection) -> Result<Self, Error> {
+        Ok(Self { client: client(connection, Policy::none())?, rules: connection.rules })
+    }
+}
+
+impl HttpConnector for Connector {
+    fn connect(&self, _options: &ClientOptions) -> object_store::Result<HttpClient> {
+        Ok(HttpClient::new(Guarded { client: self.client.clone(), rules: self.rules }))
+    }
+}
+
+/// Checks literal addresses, which no resolver sees, and keeps refused requests from being tried again.
+#[derive(Debug)]
+struct Guarded {
+    client: reqwest::Client,
+    rules: AccessRules,
+}
+
+impl HttpService for Guarded {
+    fn call<'life, 'future>(
+        &'life self,
+        request: HttpRequest,
+    ) -> std::pin::Pin<Box<dyn Future<Output = Result<HttpResponse, HttpError>> + Send + 'future>>
+    where
+        'life: 'future,
+        Self: 'future,
+    {
+        Box::pin(async move {
+            let host = request.uri().host().unwrap_or_default();
+            let identity = self.rules.instance_identity && METADATA_HOSTS.contains(&host);
+            if !identity {
+                let checked = self.rules.check_literal(host);
+                checked.map_err(|refusal| HttpError::new(HttpErrorKind::Unknown, refusal))?;
+            }
+            self.client.call(request).await.map_err(|error| {
+                if is_refusal(&error) { HttpError::new(HttpErrorKind::Unknown, error) } else { error }
+            })
+        })
+    }
+}
+
+/// Checks the endpoint of an object store as it is written; what its name resolves to is checked when it is asked.
+pub(super) fn check_endpoint(rules: AccessRules, endpoint: &str) -> Result<(), Error> {
+    let refuse = |problem: &str| {
+        Error::InvalidCredentials { problem: format!("the endpoint is not usable: {problem}") }
+    };
+    let url = url::Url::parse(endpoint).map_err(|error| refuse(&error.to_string()))?;
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err(refuse("it must begin with https:// or http://"));
+    }
+    if !url.username().is_empty() || url.password().is_some() || url.query().is_some() || url.fragment().is_some() {
+        return Err(refuse("it may not hold a user, a password, a query or a fragment"));
+    }
+    let host = url.host_str().ok_or_else(|| refuse("it names no host"))?;
+    if METADATA_HOSTS.contains(&host) {
+        return Err(refuse("it is a cloud's metadata service"));
+    }
+    rules.check_literal(host).map_err(|refusal| Error::AddressRefused {
+        host: refusal.host,
+        address: refusal.address,
+        kind: refusal.kind,
+    })
+}

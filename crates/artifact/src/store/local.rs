@@ -1,0 +1,205 @@
+//! Local files and mounted volumes.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::ops::Range;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::{Bytes, BytesMut};
+use rustix::fs::OFlags;
+
+use super::{Put, Source, blocking};
+use crate::path::RESERVED_PREFIX;
+use crate::progress::Transfer;
+use crate::{Error, RemoteFile, Transfers};
+
+/// A file or folder. Symbolic links of a source are followed, as in model caches that keep files by digest; what
+/// arrives in a revision's folder is never a link.
+#[derive(Clone, Debug)]
+pub(super) struct Local {
+    root: PathBuf,
+}
+
+impl Local {
+    pub(super) fn new(root: PathBuf) -> Self {
+        Self { root }
+    }
+
+    fn path(&self, path: &str) -> PathBuf {
+        if path.is_empty() { self.root.clone() } else { self.root.join(path) }
+    }
+
+    pub(super) async fn head(&self, path: &str) -> Result<RemoteFile, Error> {
+        let (place, path) = (self.path(path), path.to_owned());
+        blocking(move || {
+            let metadata = fs::metadata(&place).map_err(|error| Error::reading(&place, error))?;
+            if metadata.is_dir() {
+                return Err(Error::SourceNotFound { what: format!("the file {}", place.display()) });
+            }
+            regular(&place, &metadata)?;
+            Ok(remote(path, &metadata))
+        })
+        .await
+    }
+
+    pub(super) async fn list(&self, limit: usize, what: &str) -> Result<Vec<RemoteFile>, Error> {
+        let (root, what) = (self.root.clone(), what.to_owned());
+        blocking(move || {
+            let mut files = Vec::new();
+            let mut folders = vec![String::new()];
+            let mut seen = 0;
+            while let Some(folder) = folders.pop() {
+                let place = root.join(&folder);
+                for entry in fs::read_dir(&place).map_err(|error| Error::reading(&place, error))? {
+                    let entry = entry.map_err(|error| Error::reading(&place, error))?;
+                    seen += 1;
+                    if seen > limit {
+                        return Err(super::too_many(&what, limit));
+                    }
+                    let Some(name) = entry.file_name().to_str().map(str::to_owned) else { continue };
+                    let path = if folder.is_empty() { name } else { format!("{folder}/{name}") };
+                    let kind = entry.file_type().map_err(|error| Error::reading(entry.path(), error))?;
+                    if kind.is_dir() {
+                        folders.push(path);
+                    } else if let Some(metadata) = fs::metadata(entry.path()).ok().filter(fs::Metadata::is_file) {
+                        files.push(remote(path, &metadata));
+                    }
+                }
+            }
+            Ok(files)
+        })
+        .await
+    }
+
+    pub(super) async fn range(&self, file: &RemoteFile, range: Range<u64>) -> Result<Bytes, Error> {
+        let (place, expected) = (self.path(&file.path), file.clone());
+        blocking(move || {
+            let reading = |error| Error::reading(&place, error);
+            // Without waiting: to open a named pipe would block until somebody writes.
+            let nonblocking = OFlags::NONBLOCK.bits().cast_signed();
+            let file = OpenOptions::new().read(true).custom_flags(nonblocking).open(&place).map_err(reading)?;
+            let same = |file: &File| {
+                let metadata = file.metadata().map_err(|error| Error::reading(&place, error))?;
+                regular(&place, &metadata)?;
+                let what = place.display().to_string();
+                super::unchanged(&expected, Some(&etag(&metadata)), Some(metadata.len()), &what)
+            };
+            same(&file)?;
+            let bytes = read_exact(&file, range).map_err(reading)?;
+            same(&file)?;
+            Ok(bytes)
+        })
+        .await
+    }
+
+    pub(super) async fn put(&self, path: &str, bytes: Bytes, create: bool) -> Result<Put, Error> {
+        let target = self.path(path);
+        blocking(move || {
+            let mut unfinished = Unfinished::beside(&target)?;
+            unfinished.write(&bytes)?;
+            unfinished.finish(&target, create)
+        })
+        .await
+    }
+
+    pub(super) async fn upload(
+        &self,
+        path: &str,
+        source: Source,
+        size: u64,
+        progress: &Transfer<'_>,
+        transfers: Transfers,
+    ) -> Result<(), Error> {
+        let target = self.path(path);
+        let mut unfinished = {
+            let target = target.clone();
+            blocking(move || Unfinished::beside(&target)).await?
+        };
+        for range in super::chunks(0..size, u64::from(transfers.chunk_bytes.max(1))) {
+            let bytes = source.read(range).await?;
+            progress.advance(bytes.len());
+            unfinished = blocking(move || {
+                unfinished.write(&bytes)?;
+                Ok(unfinished)
+            })
+            .await?;
+        }
+        blocking(move || unfinished.finish(&target, false)).await.map(|_| ())
+    }
+}
+
+/// A file that gets its name when it is complete, and disappears if it never is.
+struct Unfinished {
+    file: File,
+    path: PathBuf,
+}
+
+impl Unfinished {
+    fn beside(target: &Path) -> Result<Self, Error> {
+        static NUMBER: AtomicU64 = AtomicU64::new(0);
+        let folder = target.parent().unwrap_or(Path::new("/"));
+        fs::create_dir_all(folder).map_err(|error| Error::writing(folder, error))?;
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let path = folder.join(format!("{RESERVED_PREFIX}{}-{number}.partial", std::process::id()));
+        // Left over by a process that had the same id.
+        let _ = fs::remove_file(&path);
+        let file = OpenOptions::new().write(true).create_new(true).open(&path);
+        Ok(Self { file: file.map_err(|error| Error::writing(&path, error))?, path })
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        self.file.write_all(bytes).map_err(|error| Error::writing(&self.path, error))
+    }
+
+    fn finish(self, target: &Path, create: bool) -> Result<Put, Error> {
+        let writing = |error| Error::writing(target, error);
+        self.file.sync_all().map_err(writing)?;
+        if create {
+            // A hard link appears at once and never replaces; a file system without them gets a look and a rename.
+            match fs::hard_link(&self.path, target) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(Put::Exists),
+                Err(_) if fs::symlink_metadata(target).is_ok() => return Ok(Put::Exists),
+                Err(_) => fs::rename(&self.path, target).map_err(writing)?,
+            }
+        } else {
+            fs::rename(&self.path, target).map_err(writing)?;
+        }
+        let folder = target.parent().unwrap_or(Path::new("/"));
+        File::open(folder).and_then(|folder| folder.sync_all()).map_err(writing)?;
+        Ok(Put::Written)
+    }
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        // Gone already if it was renamed.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+/// Reads a range completely.
+pub(super) fn read_exact(file: &File, range: Range<u64>) -> io::Result<Bytes> {
+    let length = usize::try_from(range.end - range.start).map_err(io::Error::other)?;
+    let mut bytes = BytesMut::zeroed(length);
+    file.read_exact_at(&mut bytes, range.start)?;
+    Ok(bytes.freeze())
+}
+
+fn regular(path: &Path, metadata: &fs::Metadata) -> Result<(), Error> {
+    if metadata.is_file() {
+        return Ok(());
+    }
+    Err(Error::UnsafeTarget { path: path.to_owned(), found: crate::folder::kind_name(metadata.mode()) })
+}
+
+fn remote(path: String, metadata: &fs::Metadata) -> RemoteFile {
+    RemoteFile { path, size: Some(metadata.len()), etag: Some(etag(metadata)), version: None, ranges: true }
+}
+
+/// What changes when a file is written or replaced.
+fn etag(metadata: &fs::Metadata) -> String {
+    format!("{:x}-{:x}-{:x}-{:x}", metadata.ino(), metadata.len(), metadata.mtime(), metadata.mtime_nsec())
+}

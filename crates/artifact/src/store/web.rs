@@ -1,0 +1,256 @@
+//! Web servers: files by name, with or without ranges, entity tags and HEAD.
+
+use std::ops::Range;
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+use futures::stream::BoxStream;
+use futures::{StreamExt as _, TryStreamExt as _};
+use http::header::{
+    ACCEPT_ENCODING, ACCEPT_RANGES, AUTHORIZATION, CONTENT_LENGTH, CONTENT_RANGE, ETAG, HeaderMap, HeaderValue,
+    IF_MATCH, LAST_MODIFIED, RANGE,
+};
+use http::{Method, StatusCode};
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use reqwest::Response;
+use url::Url;
+
+use super::failure::{of_status, of_transport};
+use crate::credentials::HTTP_BEARER_TOKEN;
+use crate::{Connection, Error, RemoteFile, Retry, SourceUri};
+
+/// What a path segment may not hold as it is (RFC 3986 §3.3), `%` included: names are not encoded yet.
+const SEGMENT: &AsciiSet =
+    &CONTROLS.add(b' ').add(b'"').add(b'#').add(b'%').add(b'<').add(b'>').add(b'?').add(b'`').add(b'{').add(b'}');
+/// Pauses between attempts double from the first to the second.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+/// Marks a modification time that stands in for a missing entity tag.
+const MODIFIED: &str = "modified ";
+
+/// A file, or a folder if the url ends in `/`.
+#[derive(Clone, Debug)]
+pub(super) struct Web {
+    client: reqwest::Client,
+    base: Url,
+    authorization: Option<HeaderValue>,
+    retry: Retry,
+}
+
+impl Web {
+    pub(super) fn open(base: &Url, uri: &SourceUri, connection: &Connection) -> Result<Self, Error> {
+        let host = base.host_str().unwrap_or_default();
+        connection.rules.check_literal(host).map_err(|refusal| of_transport(&refusal, &uri.to_string()))?;
+        let authorization = match connection.credentials.get(HTTP_BEARER_TOKEN) {
+            None => None,
+            Some(token) => {
+                let mut value = HeaderValue::from_str(&format!("Bearer {}", token.trim())).map_err(|_| {
+                    Error::InvalidCredentials { problem: "HTTP_BEARER_TOKEN holds characters that a header cannot".into() }
+                })?;
+                value.set_sensitive(true);
+                Some(value)
+            }
+        };
+        let client = super::client::web_client(connection)?;
+        Ok(Self { client, base: base.clone(), authorization, retry: connection.retry })
+    }
+
+    fn url(&self, path: &str) -> Url {
+        let mut url = self.base.clone();
+        if !path.is_empty() {
+            let encoded: Vec<String> =
+                path.split('/').map(|segment| utf8_percent_encode(segment, SEGMENT).to_string()).collect();
+            url.set_path(&format!("{}/{}", self.base.path().trim_end_matches('/'), encoded.join("/")));
+        }
+        url
+    }
+
+    /// HEAD where the server has it; else the answer to a request for the first byte.
+    pub(super) async fn head(&self, path: &str, what: &str) -> Result<RemoteFile, Error> {
+        let answer = self.attempts(|| self.send(Method::HEAD, path, HeaderMap::new(), what)).await?;
+        let headers = answer.headers();
+        if answer.status().is_success() && number(headers, CONTENT_LENGTH.as_str()).is_some() {
+            let ranges = headers.get(ACCEPT_RANGES).is_some_and(|units| units.as_bytes() == b"bytes");
+            let size = number(headers, CONTENT_LENGTH.as_str());
+            return Ok(RemoteFile { path: path.to_owned(), size, etag: identity(headers), version: None, ranges });
+        }
+        let first = HeaderMap::from_iter([(RANGE, HeaderValue::from_static("bytes=0-0"))]);
+        let answer = self.attempts(|| self.send(Method::GET, path, first.clone(), what)).await?;
+        let (status, headers) = (answer.status(), answer.headers());
+        let total = content_range(headers).and_then(|(_, total)| total);
+        let (size, ranges) = match status {
+            StatusCode::PARTIAL_CONTENT => (total, total.is_some()),
+            // The first byte of nothing.
+            StatusCode::RANGE_NOT_SATISFIABLE if total == Some(0) => (total, true),
+            status if status.is_success() => (number(headers, CONTENT_LENGTH.as_str()), false),
+            status => return Err(of_status(status, what, "read")),
+        };
+        Ok(RemoteFile { path: path.to_owned(), size, etag: identity(headers), version: None, ranges })
+    }
+
+    pub(super) async fn range(&self, file: &RemoteFile, range: Range<u64>, what: &str) -> Result<Bytes, Error> {
+        self.attempts(|| self.range_once(file, range.clone(), what)).await
+    }
+
+    async fn range_once(&self, file: &RemoteFile, range: Range<u64>, what: &str) -> Result<Bytes, Error> {
+        let expected = range.end - range.start;
+        let wanted = HeaderValue::from_str(&format!("bytes={}-{}", range.start, range.end - 1));
+        let wanted = wanted.map_err(|error| Error::Internal { detail: error.to_string() })?;
+        let mut headers = HeaderMap::from_iter([(RANGE, wanted)]);
+        // A weak tag, or our stand-in, cannot be a condition (RFC 9110 §13.1.1); both are compared below.
+        let strong = file.etag.as_deref().filter(|etag| etag.starts_with('"'));
+        if let Some(etag) = strong.and_then(|etag| HeaderValue::from_str(etag).ok()) {
+            headers.insert(IF_MATCH, etag);
+        }
+        let answer = self.send(Method::GET, &file.path, headers, what).await?;
+        let broken = |problem: &str| Error::StoreUnreachable { what: what.to_owned(), problem: problem.to_owned() };
+        match (answer.status(), content_range(answer.headers())) {
+            (StatusCode::PARTIAL_CONTENT, Some((got, total))) => {
+                super::unchanged(file, identity(answer.headers()).as_deref(), total, what)?;
+                if got != range {
+                    return Err(broken("it answers with another range than asked for"));
+                }
+            }
+            (StatusCode::PARTIAL_CONTENT, None) => return Err(broken("it answers without Content-Range")),
+            (status, _) if status.is_success() => {
+                super::unchanged(file, identity(answer.headers()).as_deref(), None, what)?;
+                if range.start != 0 || file.size != Some(range.end) {
+                    return Err(broken("it announces ranges and ignores them"));
+                }
+            }
+            (status, _) => return Err(of_status(status, what, "read")),
+        }
+        let mut body = answer.bytes_stream();
+        let mut bytes = BytesMut::new();
+        while let Some(chunk) = body.next().await {
+            let Ok(chunk) = chunk else { break };
+            if bytes.len() as u64 + chunk.len() as u64 > expected {
+                return Err(broken("it sends more bytes than it announces"));
+            }
+            bytes.extend_from_slice(&chunk);
+        }
+        if bytes.len() as u64 != expected {
+            return Err(Error::Truncated { what: what.to_owned(), got: bytes.len() as u64, expected });
+        }
+        Ok(bytes.freeze())
+    }
+
+    /// The whole content as one answer, for servers without ranges.
+    pub(super) async fn whole<'a>(
+        &'a self,
+        file: &'a RemoteFile,
+        what: String,
+    ) -> Result<BoxStream<'a, Result<Bytes, Error>>, Error> {
+        let answer = self.attempts(|| self.send(Method::GET, &file.path, HeaderMap::new(), &what)).await?;
+        if !answer.status().is_success() {
+            return Err(of_status(answer.status(), &what, "read"));
+        }
+        let announced = number(answer.headers(), CONTENT_LENGTH.as_str());
+        super::unchanged(file, identity(answer.headers()).as_deref(), announced, &what)?;
+        let expected = file.size.or(announced);
+        let state = (answer.bytes_stream(), 0_u64, what);
+        let chunks = futures::stream::try_unfold(state, move |(mut body, got, what)| async move {
+            match (body.try_next().await, expected) {
+                (Ok(Some(chunk)), _) => {
+                    let got = got + chunk.len() as u64;
+                    Ok(Some((chunk, (body, got, what))))
+                }
+                (Ok(None), Some(expected)) if got != expected => Err(Error::Truncated { what, got, expected }),
+                (Ok(None), _) => Ok(None),
+                (Err(_), Some(expected)) if got < expected => Err(Error::Truncated { what, got, expected }),
+                (Err(error), _) => Err(of_transport(&error, &what)),
+            }
+        });
+        Ok(chunks.boxed())
+    }
+
+    /// One request. Failures of the server itself are errors, so that they are tried again; other answers are the caller's.
+    async fn send(&self, method: Method, path: &str, headers: HeaderMap, what: &str) -> Result<Response, Error> {
+        let mut request = self.client.request(method, self.url(path)).headers(headers);
+        request = request.header(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        if let Some(authorization) = &self.authorization {
+            request = request.header(AUTHORIZATION, authorization.clone());
+        }
+        let answer = request.send().await.map_err(|error| of_transport(&error, what))?;
+        let status = answer.status();
+        // 501 is the answer of a server that has no HEAD; that does not pass.
+        if status.is_success() || status == StatusCode::NOT_IMPLEMENTED {
+            return Ok(answer);
+        }
+        let failure = of_status(status, what, "read");
+        if is_passing(&failure) { Err(failure) } else { Ok(answer) }
+    }
+
+    /// Tries again, within the limits, what may pass.
+    async fn attempts<T, F: Future<Output = Result<T, Error>>>(&self, request: impl Fn() -> F) -> Result<T, Error> {
+        let begin = Instant::now();
+        let mut pause = PAUSES.0;
+        let mut attempt = 0;
+        loop {
+            match request().await {
+                Err(error)
+                    if is_passing(&error)
+                        && attempt < self.retry.attempts
+                        && begin.elapsed() + pause < self.retry.timeout =>
+                {
+                    tracing::info!(reason = error.reason(), "trying again in {pause:?}: {error}");
+                }
+                done => return done,
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(PAUSES.1);
+            attempt += 1;
+        }
+    }
+}
+
+/// Whether the same request may succeed later.
+fn is_passing(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::StoreUnreachable { .. }
+            | Error::Truncated { .. }
+            | Error::NameNotResolved { .. }
+            | Error::ConnectionRefused { .. }
+    )
+}
+
+/// The entity tag, else the modification time.
+fn identity(headers: &HeaderMap) -> Option<String> {
+    let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+    text(ETAG).map(str::to_owned).or_else(|| text(LAST_MODIFIED).map(|time| format!("{MODIFIED}{time}")))
+}
+
+fn number(headers: &HeaderMap, name: &str) -> Option<u64> {
+    headers.get(name)?.to_str().ok()?.parse().ok()
+}
+
+/// `bytes 0-9/100`, `bytes 0-9/*` or `bytes */100`: the range (empty in the last) and the size, if it is said.
+fn content_range(headers: &HeaderMap) -> Option<(Range<u64>, Option<u64>)> {
+    let (range, total) = headers.get(CONTENT_RANGE)?.to_str().ok()?.strip_prefix("bytes ")?.split_once('/')?;
+    let total = total.parse().ok();
+    if range == "*" {
+        return Some((0..0, total));
+    }
+    let (first, last) = range.split_once('-')?;
+    let last: u64 = last.parse().ok()?;
+    Some((first.parse().ok()?..last.checked_add(1)?, total))
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case("bytes 0-9/100", Some((0..10, Some(100))))]
+    #[case("bytes 5-9/*", Some((5..10, None)))]
+    #[case("bytes */0", Some((0..0, Some(0))))]
+    #[case("bytes 0-18446744073709551615/1", None)]
+    #[case("items 0-9/100", None)]
+    #[case("bytes 0/100", None)]
+    fn content_ranges_are_read(#[case] text: &str, #[case] expected: Option<(Range<u64>, Option<u64>)>) {
+        let headers = HeaderMap::from_iter([(CONTENT_RANGE, HeaderValue::from_str(text).unwrap())]);
+        assert_eq!(content_range(&headers), expected);
+    }
+}
