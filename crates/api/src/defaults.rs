@@ -216,7 +216,7 @@ mod tests {
         assert_eq!(resolved.execution_provider, ExecutionProvider::Cpu);
         assert_eq!(resolved.replicas, 1);
         assert_eq!(resolved.cpus, None);
-        assert_eq!(resolved.startup_timeout, Duration::from_secs(600));
+        assert_eq!(resolved.startup_timeout, Duration::from_mins(10));
         assert_eq!(resolved.max_request_bytes, 67_108_864);
         assert_eq!(
             resolved.session,

@@ -92,7 +92,7 @@ impl Quantity {
         if (whole.is_empty() && fraction.is_empty()) || fraction.contains('.') {
             return Err(grammar());
         }
-        let (numerator, denominator) = scale(suffix).ok_or_else(grammar)?.ok_or_else(too_large)?;
+        let (numerator, denominator) = scale(suffix, &text)?;
         // MAX_LENGTH keeps the number of digits below what an i128 holds.
         let digits: i128 = format!("{whole}{fraction}").parse().map_err(|_| too_large())?;
         let places = u32::try_from(fraction.len()).map_err(|_| too_large())?;
@@ -120,19 +120,22 @@ impl Quantity {
     }
 }
 
-/// The fraction of thousandths that a suffix or an exponent stands for: `None` if it is neither, `Some(None)` if it is
-/// too large.
-fn scale(suffix: &str) -> Option<Option<(i128, i128)>> {
+/// The fraction of thousandths that a suffix or an exponent stands for.
+fn scale(suffix: &str, text: &str) -> Result<(i128, i128), QuantityError> {
     if let Some((_, numerator, denominator)) = SUFFIXES.iter().find(|(known, ..)| *known == suffix) {
-        return Some(Some((*numerator, *denominator)));
+        return Ok((*numerator, *denominator));
     }
-    let exponent: i32 = suffix.strip_prefix(['e', 'E'])?.parse().ok()?;
+    let exponent: i32 = suffix
+        .strip_prefix(['e', 'E'])
+        .and_then(|exponent| exponent.parse().ok())
+        .ok_or_else(|| QuantityError::Grammar { text: text.to_owned() })?;
     let power = 10_i128.checked_pow(exponent.unsigned_abs());
-    Some(if exponent < 0 {
+    let fraction = if exponent < 0 {
         power.map(|power| (1_000, power))
     } else {
         power.and_then(|power| power.checked_mul(1_000)).map(|numerator| (numerator, 1))
-    })
+    };
+    fraction.ok_or_else(|| QuantityError::TooLarge { text: text.to_owned() })
 }
 
 impl fmt::Display for Quantity {

@@ -39,7 +39,10 @@ fn manifest_reference() -> String {
     page += "Besides types, ranges and allowed values, these rules hold. The message is what you get.\n\n";
     page += "| Where | Message | Holds |\n|---|---|---|\n";
     refusals(&mut page, "", crd::schema());
-    row(&mut page, &["`spec.source.uri`", rules::SOURCE_NOT_CLAIM.message, scope(rules::SOURCE_NOT_CLAIM.only_in)]);
+    row(
+        &mut page,
+        &["`spec.source.uri`", rules::SOURCE_NOT_CLAIM.message, scope(rules::SOURCE_NOT_CLAIM.only_in)],
+    );
     page += "\n## What the system answers\n\n";
     page += "`status` is written by the operator; in a manifest it has no effect.\n";
     tables(&mut page, "status", &properties["status"]);
@@ -53,7 +56,8 @@ fn tables(page: &mut String, path: &str, schema: &Value) {
     *page += "| Field | Type | Default | Bounds | Description |\n|---|---|---|---|---|\n";
     for (key, field) in properties {
         let below = format!("{path}.{key}");
-        let required = schema["required"].as_array().is_some_and(|required| required.iter().any(|name| name == key));
+        let required =
+            schema["required"].as_array().is_some_and(|required| required.iter().any(|name| name == key));
         let default = match defaults::describe(&below) {
             _ if required => "required".to_owned(),
             Some(default) => format!("`{default}`"),
@@ -87,7 +91,12 @@ fn kind(schema: &Value) -> String {
 /// What limits a field's values.
 fn bounds(schema: &Value) -> String {
     if let Some(values) = schema["enum"].as_array() {
-        return values.iter().filter_map(Value::as_str).map(|value| format!("`{value}`")).collect::<Vec<_>>().join(", ");
+        return values
+            .iter()
+            .filter_map(Value::as_str)
+            .map(|value| format!("`{value}`"))
+            .collect::<Vec<_>>()
+            .join(", ");
     }
     let number = |key: &str| schema[key].as_i64();
     let range = match (number("minimum"), number("maximum")) {

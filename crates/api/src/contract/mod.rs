@@ -5,6 +5,8 @@
 
 mod exit_code;
 pub mod names;
+#[cfg(test)]
+mod tests;
 
 pub use exit_code::{Class, ExitCode};
 

@@ -47,10 +47,10 @@ fn every_string_list_and_map_is_bounded_and_described() {
     each_schema(schema(), "", &mut |path, schema| {
         let bound = match schema.get("type").and_then(Value::as_str) {
             Some("string") if schema.contains_key("enum") => None,
-            Some("string") => Some("maxLength"),
+            // No type: a quantity, which may be a string.
+            Some("string") | None => Some("maxLength"),
             Some("array") => Some("maxItems"),
             Some("object") if schema.contains_key("additionalProperties") => Some("maxProperties"),
-            None => Some("maxLength"),
             Some(_) => None,
         };
         if let Some(bound) = bound {

@@ -3,6 +3,8 @@
 //! The part of OpenAPI v3 that the CRD uses is small ([`KEYWORDS`]; a test keeps it so), and a general validator would
 //! know neither `x-kubernetes-int-or-string` nor the line a value stands on, nor what to write instead.
 
+use std::collections::HashSet;
+
 use serde_json::{Map, Value};
 
 use super::{
@@ -14,7 +16,7 @@ use crate::quantity::Quantity;
 
 /// Every keyword that the schema may use: those that are enforced here, and those that need no check of an object.
 #[cfg(test)]
-pub(crate) const KEYWORDS: [&str; 19] = [
+pub(crate) const KEYWORDS: [&str; 21] = [
     // Enforced here. `pattern` stands only on quantities, which are read instead.
     "type",
     "properties",
@@ -30,6 +32,8 @@ pub(crate) const KEYWORDS: [&str; 19] = [
     "maxProperties",
     "pattern",
     "x-kubernetes-int-or-string",
+    "x-kubernetes-list-type",
+    "x-kubernetes-list-map-keys",
     // Enforced by the rules' own evaluation.
     "x-kubernetes-validations",
     // Say something about the schema, not about an object.
@@ -168,6 +172,25 @@ impl Walk<'_> {
             self.path.push_index(index);
             self.value(&schema["items"], item, item.line);
             self.path.pop();
+        }
+        self.unique(schema, items);
+    }
+
+    /// Refuses two items of one key in a list that is a map.
+    fn unique(&mut self, schema: &Value, items: &[Node]) {
+        let Some(keys) = schema["x-kubernetes-list-map-keys"].as_array() else { return };
+        let mut seen = HashSet::new();
+        for (index, item) in items.iter().enumerate() {
+            let of_item: Vec<_> =
+                keys.iter().filter_map(Value::as_str).filter_map(|key| item.get(key)?.value.text()).collect();
+            if of_item.len() == keys.len() && !seen.insert(of_item.clone()) {
+                self.path.push_index(index);
+                self.report(
+                    item.line,
+                    format!("{} is in the list already; remove one", quoted(&of_item.join(", "))),
+                );
+                self.path.pop();
+            }
         }
     }
 

@@ -6,20 +6,20 @@ use serde_json::{Value, json};
 
 use super::*;
 
+/// Every line of a text, moved to the right by two blanks.
+fn indented(text: &str) -> String {
+    text.lines().flat_map(|line| ["  ", line, "\n"]).collect()
+}
+
 /// A small manifest with these lines under `spec`.
 fn manifest(spec: &str) -> String {
-    let mut text =
-        "apiVersion: modelwright.dev/v1alpha1\nkind: Model\nmetadata:\n  name: bc\nspec:\n".to_owned();
-    for line in spec.lines() {
-        text += &format!("  {line}\n");
-    }
-    text
+    let head = "apiVersion: modelwright.dev/v1alpha1\nkind: Model\nmetadata:\n  name: bc\nspec:\n";
+    head.to_owned() + &indented(spec)
 }
 
 /// The same with a good source, and these lines under `spec.serving`.
 fn serving(lines: &str) -> String {
-    let indented: String = lines.lines().map(|line| format!("  {line}\n")).collect();
-    manifest(&format!("source: {{uri: s3://models/bc/}}\nserving:\n{indented}"))
+    manifest(&format!("source: {{uri: s3://models/bc/}}\nserving:\n{}", indented(lines)))
 }
 
 fn source(line: &str) -> String {
@@ -203,6 +203,10 @@ fn good_manifest_is_accepted_in_a_cluster(#[case] text: String) {
     "metadata.labels.a: true is a truth value where a text belongs; write it in quotes"
 )]
 #[case::conditions(named("bc") + "status: {conditions: {}}\n", "status.conditions: is a group of keys where a list belongs")]
+#[case::condition_twice(
+    named("bc") + &format!("status: {{conditions: [{0}, {0}]}}\n", "{type: Ready, status: 'True', reason: R, message: m, lastTransitionTime: t}"),
+    "status.conditions[1]: \"Ready\" is in the list already; remove one"
+)]
 fn bad_manifest_is_refused_with_what_to_write(#[case] text: String, #[case] expected: &str) {
     let refusal = refusal(&text, Scope::Cluster);
     assert!(refusal.contains(expected), "{refusal}\n\n{text}");
@@ -323,8 +327,8 @@ fn long_and_strange_texts_are_shortened_and_escaped() {
 
 #[test]
 fn thousands_of_problems_are_counted_not_printed() {
-    let lines: String = (0..2_000).map(|number| format!("unknown{number}: 1\n")).collect();
-    let refusal = refusal(&serving(&lines), Scope::Cluster);
+    let lines: Vec<_> = (0..2_000).map(|number| format!("unknown{number}: 1")).collect();
+    let refusal = refusal(&serving(&lines.join("\n")), Scope::Cluster);
     assert_eq!(refusal.lines().count(), 51);
     assert!(refusal.ends_with("and 1950 more problems"), "{refusal}");
 }
@@ -347,7 +351,7 @@ fn keys(value: &Value, path: &str, into: &mut Vec<String>) {
             }
         }
         Value::Array(items) => {
-            items.iter().enumerate().for_each(|(n, item)| keys(item, &format!("{path}[{n}]"), into))
+            items.iter().enumerate().for_each(|(n, item)| keys(item, &format!("{path}[{n}]"), into));
         }
         _ => {}
     }

@@ -233,12 +233,11 @@ mod tests {
 
     #[test]
     fn alias_bombs_deep_and_long_texts_are_refused() {
-        let mut bomb = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n");
-        for level in 1..12 {
-            let previous = level - 1;
-            let aliases = vec![format!("*a{previous}"); 10].join(", ");
-            bomb += &format!("a{level}: &a{level} [{aliases}]\n");
-        }
+        let level = |level: usize| {
+            let below = level.checked_sub(1).map_or("x".to_owned(), |below| format!("*a{below}"));
+            format!("a{level}: &a{level} [{}]", vec![below; 10].join(", "))
+        };
+        let bomb = (0..12).map(level).collect::<Vec<_>>().join("\n");
         assert!(read(&bomb).is_err());
         assert!(read(&"[".repeat(10_000)).is_err());
         assert!(read(&format!("{}1", "a: {".repeat(10_000))).is_err());
