@@ -17,16 +17,14 @@ pub fn available() -> NonZeroUsize {
 
 /// Chooses the smallest of the three.
 fn decide(told: Option<f64>, quota: Option<f64>, scheduler: Option<NonZeroUsize>) -> NonZeroUsize {
-    [told, quota]
-        .into_iter()
-        .flatten()
-        .map(round_up)
-        .chain(scheduler)
-        .min()
-        .unwrap_or(NonZeroUsize::MIN)
+    [told, quota].into_iter().flatten().map(round_up).chain(scheduler).min().unwrap_or(NonZeroUsize::MIN)
 }
 
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to a range where both are exact")]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "clamped to a range where both are exact"
+)]
 fn round_up(processors: f64) -> NonZeroUsize {
     NonZeroUsize::new(processors.ceil().clamp(1.0, 65_536.0) as usize).unwrap_or(NonZeroUsize::MIN)
 }

@@ -64,7 +64,9 @@ pub enum Error {
         detail: String,
     },
     /// The asked-for execution provider cannot be used. There is no silent fallback to the CPU.
-    #[error("the execution provider {provider} is not available: {detail}; use CPU, or an image and a node that have it")]
+    #[error(
+        "the execution provider {provider} is not available: {detail}; use CPU, or an image and a node that have it"
+    )]
     ProviderUnavailable {
         /// The provider, as manifests spell it.
         provider: &'static str,

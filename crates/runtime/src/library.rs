@@ -162,14 +162,19 @@ fn open(path: &Path) -> Result<Library, Error> {
 }
 
 /// Asks the library for its version, before anything else of it is used.
-#[expect(unsafe_code, reason = "a shared library is code: its entry point can only be called through a pointer")]
+#[expect(
+    unsafe_code,
+    reason = "a shared library is code: its entry point can only be called through a pointer"
+)]
 fn read_version(path: &Path) -> Result<String, String> {
     // SAFETY: loading runs the file's initialisers. The file is one that the installation or the user named as ONNX
     // Runtime, and running it is the purpose.
     let library = unsafe { libloading::Library::new(path) }.map_err(|error| error.to_string())?;
     // SAFETY: the symbol has had this signature since ONNX Runtime 1.0 (`onnxruntime_c_api.h`).
-    let entry = unsafe { library.get::<unsafe extern "system" fn() -> *const ort::sys::OrtApiBase>(b"OrtGetApiBase\0") }
-        .map_err(|_| "it does not export OrtGetApiBase".to_owned())?;
+    let entry = unsafe {
+        library.get::<unsafe extern "system" fn() -> *const ort::sys::OrtApiBase>(b"OrtGetApiBase\0")
+    }
+    .map_err(|_| "it does not export OrtGetApiBase".to_owned())?;
     // SAFETY: it takes nothing and returns a pointer to a static.
     let base = unsafe { entry() };
     if base.is_null() {
@@ -218,8 +223,11 @@ mod tests {
 
     #[test]
     fn without_it_the_executables_folder_comes_first() {
-        let surroundings =
-            Surroundings { executable: Some("/usr/bin".into()), cache: Some("/c".into()), ..Default::default() };
+        let surroundings = Surroundings {
+            executable: Some("/usr/bin".into()),
+            cache: Some("/c".into()),
+            ..Default::default()
+        };
         let places = candidates(&surroundings);
         assert_eq!(places[0], Path::new("/usr/bin").join(FILE));
         assert_eq!(places[1], Path::new("/usr/bin/../lib").join(FILE));

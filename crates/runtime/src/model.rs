@@ -176,7 +176,8 @@ struct Plan {
 
 fn plan(request: &LoadRequest) -> Plan {
     let cpus = request.cpus.unwrap_or_else(cpus::available);
-    let small = request.execution_provider == ExecutionProvider::Cpu && size(&request.path) <= ONE_SESSION_ABOVE;
+    let small =
+        request.execution_provider == ExecutionProvider::Cpu && size(&request.path) <= ONE_SESSION_ABOVE;
     divide(cpus, small, request.instances, request.intra_op_threads)
 }
 
@@ -187,7 +188,8 @@ fn divide(
     instances: Option<NonZeroUsize>,
     intra_op_threads: Option<NonZeroUsize>,
 ) -> Plan {
-    let share = |parts: NonZeroUsize| NonZeroUsize::new(cpus.get() / parts.get()).unwrap_or(NonZeroUsize::MIN);
+    let share =
+        |parts: NonZeroUsize| NonZeroUsize::new(cpus.get() / parts.get()).unwrap_or(NonZeroUsize::MIN);
     match (instances, intra_op_threads) {
         (Some(instances), Some(intra_op_threads)) => Plan { instances, intra_op_threads },
         (Some(instances), None) => Plan { instances, intra_op_threads: share(instances) },
@@ -202,7 +204,12 @@ fn divide(
 fn size(path: &Path) -> u64 {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let Ok(entries) = std::fs::read_dir(folder) else { return 0 };
-    entries.flatten().filter_map(|entry| entry.metadata().ok()).filter(std::fs::Metadata::is_file).map(|file| file.len()).sum()
+    entries
+        .flatten()
+        .filter_map(|entry| entry.metadata().ok())
+        .filter(std::fs::Metadata::is_file)
+        .map(|file| file.len())
+        .sum()
 }
 
 #[cfg(test)]

@@ -23,7 +23,8 @@ pub(crate) fn of_model(code: ErrorCode, message: &str, path: &Path, version: &st
         return Error::OutOfMemory { detail };
     }
     if has("external data") || has("external_data") || has("external initializer") {
-        let absent = ["does not exist", "no such file", "not found", "open file", "filelength", "cannot be opened"];
+        let absent =
+            ["does not exist", "no such file", "not found", "open file", "filelength", "cannot be opened"];
         return if absent.iter().any(|text| has(text)) {
             Error::MissingExternalData { path, detail }
         } else {
@@ -64,7 +65,9 @@ pub(crate) fn of_run(code: ErrorCode, message: &str) -> Error {
 }
 
 fn out_of_memory(lower: &str) -> bool {
-    ["failed to allocate", "bad_alloc", "bad allocation", "out of memory"].iter().any(|text| lower.contains(text))
+    ["failed to allocate", "bad_alloc", "bad allocation", "out of memory"]
+        .iter()
+        .any(|text| lower.contains(text))
 }
 
 /// The operator in `com.example:Frobnicate(-1) is not a registered function/op` and in
@@ -86,7 +89,9 @@ fn until(text: &str, end: &str) -> String {
 /// their lines, C++ signatures; and cuts what is left.
 fn shorten(message: &str, path: &Path) -> String {
     let mut text = message.trim().to_owned();
-    for prefix in [format!("Load model from {} failed:", path.display()), "Exception during loading: ".to_owned()] {
+    for prefix in
+        [format!("Load model from {} failed:", path.display()), "Exception during loading: ".to_owned()]
+    {
         text = text.replace(&prefix, "");
     }
     while let Some((start, end)) = source_place(&text) {
@@ -104,7 +109,8 @@ fn shorten(message: &str, path: &Path) -> String {
 
 /// Finds `/path/file.cc:12 void f(int, std::x<int>&) ` in a text: the place and the signature after it.
 fn source_place(text: &str) -> Option<(usize, usize)> {
-    let suffix = [".cc:", ".h:", ".cpp:"].iter().filter_map(|end| text.find(end).map(|at| at + end.len())).min()?;
+    let suffix =
+        [".cc:", ".h:", ".cpp:"].iter().filter_map(|end| text.find(end).map(|at| at + end.len())).min()?;
     let start = text[..suffix].rfind(char::is_whitespace).map_or(0, |at| at + 1);
     let rest = &text[suffix..];
     let digits = rest.len() - rest.trim_start_matches(|character: char| character.is_ascii_digit()).len();
@@ -195,7 +201,10 @@ mod tests {
     #[test]
     fn memory_devices_and_termination_are_not_the_requests_fault() {
         let reason = |message: &str| of_run(ErrorCode::GenericFailure, message).reason();
-        assert_eq!(reason("while running MatMul node. Failed to allocate memory for requested buffer"), "OutOfMemory");
+        assert_eq!(
+            reason("while running MatMul node. Failed to allocate memory for requested buffer"),
+            "OutOfMemory"
+        );
         assert_eq!(reason("while running Conv node. CUDNN failure 4"), "RunFailed");
         assert_eq!(reason("Exiting due to terminate flag being set to true."), "Closed");
         assert_eq!(reason("something new"), "RunFailed");

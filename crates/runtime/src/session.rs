@@ -115,9 +115,9 @@ impl Session {
         readable(path)?;
         // ONNX Runtime's bindings panic on types that they do not know; a model must not end the process.
         let opened = catch_unwind(AssertUnwindSafe(|| {
-            builder(library, options)?.commit_from_file(path).map_err(|error| {
-                rejection::of_model(error.code(), error.message(), path, library.version())
-            })
+            builder(library, options)?
+                .commit_from_file(path)
+                .map_err(|error| rejection::of_model(error.code(), error.message(), path, library.version()))
         }));
         let inner = opened.unwrap_or_else(|_| {
             let detail = "its inputs or outputs have a type that is not supported".to_owned();
@@ -127,7 +127,8 @@ impl Session {
             let values::Unsupported { role, tensor, datatype } = unsupported;
             Error::UnsupportedType { path: path.to_path_buf(), role, tensor, datatype }
         })?;
-        let run_options = RunOptions::new().map_err(|error| Error::RunFailed { detail: error.to_string() })?;
+        let run_options =
+            RunOptions::new().map_err(|error| Error::RunFailed { detail: error.to_string() })?;
         Ok(Self {
             inner,
             signature: Arc::new(signature),
@@ -152,7 +153,9 @@ impl Session {
     pub fn run(&mut self, inputs: &[Tensor]) -> Result<Vec<Tensor>, Error> {
         check(&self.signature, inputs)?;
         let outcome = catch_unwind(AssertUnwindSafe(|| self.run_checked(inputs)));
-        outcome.unwrap_or_else(|_| Err(Error::RunFailed { detail: "the binding of ONNX Runtime panicked".to_owned() }))
+        outcome.unwrap_or_else(|_| {
+            Err(Error::RunFailed { detail: "the binding of ONNX Runtime panicked".to_owned() })
+        })
     }
 
     fn run_checked(&mut self, inputs: &[Tensor]) -> Result<Vec<Tensor>, Error> {

@@ -82,7 +82,10 @@ fn zero(input: &TensorMetadata) -> Result<Tensor, Error> {
     let invalid = |detail: String| Error::InvalidInput { detail };
     let count = element_count(&input.name, &shape).map_err(|error| invalid(error.to_string()))?;
     if count > MOST_ELEMENTS {
-        return Err(invalid(format!("input \"{}\" is too large to be made up: {count} elements", input.name)));
+        return Err(invalid(format!(
+            "input \"{}\" is too large to be made up: {count} elements",
+            input.name
+        )));
     }
     let data = match input.datatype {
         Datatype::Bool => TensorData::Bool(vec![false; count]),

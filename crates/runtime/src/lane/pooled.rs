@@ -56,7 +56,11 @@ impl Statistics {
     fn record(&self, ran: Duration) {
         let ran = u64::try_from(ran.as_nanos()).unwrap_or(u64::MAX);
         let step = |average: u64| {
-            let next = if average == 0 { ran } else { average - (average >> AVERAGE_SHIFT) + (ran >> AVERAGE_SHIFT) };
+            let next = if average == 0 {
+                ran
+            } else {
+                average - (average >> AVERAGE_SHIFT) + (ran >> AVERAGE_SHIFT)
+            };
             Some(next.max(1))
         };
         let updated = self.average.fetch_update(Ordering::Relaxed, Ordering::Relaxed, step);

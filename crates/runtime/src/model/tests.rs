@@ -53,7 +53,8 @@ async fn a_model_that_fails_on_zeros_is_served_and_says_so() {
 
 #[tokio::test]
 async fn a_full_queue_refuses_at_once_with_a_time_to_come_back() {
-    let model = load(&LoadRequest { queue: QueueBounds { requests: 1, ..Default::default() }, ..request("slow") });
+    let model =
+        load(&LoadRequest { queue: QueueBounds { requests: 1, ..Default::default() }, ..request("slow") });
     let running = occupy(&model);
     let waiting = model.submit(slow_inputs(1), None).unwrap();
     let error = model.submit(slow_inputs(1), None).unwrap_err();
@@ -66,7 +67,8 @@ async fn a_full_queue_refuses_at_once_with_a_time_to_come_back() {
 
 #[tokio::test]
 async fn a_client_that_went_away_makes_room() {
-    let model = load(&LoadRequest { queue: QueueBounds { requests: 1, ..Default::default() }, ..request("slow") });
+    let model =
+        load(&LoadRequest { queue: QueueBounds { requests: 1, ..Default::default() }, ..request("slow") });
     let _running = occupy(&model);
     drop(model.submit(slow_inputs(1), None).unwrap());
     let _waiting = model.submit(slow_inputs(1), None).unwrap();

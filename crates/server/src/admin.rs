@@ -1,0 +1,137 @@
+//! The admin port: probes, metrics and the cold-start report, on a thread of its own with a runtime of its own.
+//!
+//! Whatever the data port is busy with, a probe is answered at once; and a probe says what Kubernetes needs to know, not
+//! what a client of the protocol does.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener as StdListener};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+use http::header::HeaderValue;
+use http::{Method, Request, StatusCode};
+use hyper::body::Incoming;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+
+use crate::answer::{self, Refusal, Response};
+use crate::coldstart;
+use crate::config::Bounds;
+use crate::connection::Connections;
+use crate::error::Error;
+use crate::metrics::Metrics;
+use crate::phase::Phase;
+use crate::registry::Registry;
+
+const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
+const OPEN_METRICS: HeaderValue =
+    HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
+/// Probes and scrapers are few.
+const MAX_CONNECTIONS: usize = 64;
+
+/// What the admin port reads.
+#[derive(Debug, Clone)]
+pub(crate) struct Admin {
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) phase: Phase,
+    pub(crate) started: Instant,
+}
+
+/// The running admin port. Dropping it ends it.
+#[derive(Debug)]
+pub(crate) struct AdminThread {
+    address: SocketAddr,
+    stop: oneshot::Sender<()>,
+    thread: JoinHandle<()>,
+}
+
+impl AdminThread {
+    /// Starts to answer on a bound listener.
+    pub(crate) fn start(listener: StdListener, bounds: &Bounds, admin: Admin) -> Result<Self, Error> {
+        let address = listener.local_addr().map_err(Error::AdminThread)?;
+        let (stop, stopped) = oneshot::channel();
+        let bounds = Bounds { max_connections: MAX_CONNECTIONS, ..*bounds };
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::AdminThread)?;
+        let thread = std::thread::Builder::new()
+            .name("admin".to_owned())
+            .spawn(move || {
+                if let Err(error) = runtime.block_on(serve(listener, &bounds, admin, stopped)) {
+                    tracing::error!(%error, "the admin port ended");
+                }
+            })
+            .map_err(Error::AdminThread)?;
+        Ok(Self { address, stop, thread })
+    }
+
+    pub(crate) const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Ends the thread and waits for it, so that the port is free afterwards. Takes milliseconds.
+    pub(crate) fn stop(self) {
+        drop(self.stop);
+        if self.thread.join().is_err() {
+            tracing::error!("the admin thread panicked");
+        }
+    }
+}
+
+async fn serve(
+    listener: StdListener,
+    bounds: &Bounds,
+    admin: Admin,
+    mut stopped: oneshot::Receiver<()>,
+) -> io::Result<()> {
+    let listener = TcpListener::from_std(listener)?;
+    let connections = Connections::new(bounds);
+    let handler = move |request: Request<Incoming>| std::future::ready(admin.answer(&request));
+    loop {
+        tokio::select! {
+            // Completes when the other end is dropped.
+            _ = &mut stopped => return Ok(()),
+            () = connections.accept(&listener, &handler) => {}
+        }
+    }
+}
+
+impl Admin {
+    fn answer(&self, request: &Request<Incoming>) -> Response {
+        let answer = match request.uri().path() {
+            "/livez" => Ok(answer::with_type(StatusCode::OK, TEXT, "ok\n")),
+            "/readyz" => Ok(self.ready()),
+            "/metrics" => self.metrics(),
+            "/debug/coldstart" => Ok(answer::json(&coldstart::report(&self.registry, self.started))),
+            _ => Err(Refusal::not_found("there are /livez, /readyz, /metrics and /debug/coldstart here")),
+        };
+        let answer = match answer {
+            Ok(_) if request.method() != Method::GET && request.method() != Method::HEAD => {
+                Err(Refusal::method("GET, HEAD"))
+            }
+            other => other,
+        };
+        answer.unwrap_or_else(Refusal::into_response)
+    }
+
+    /// The reasons stand in the body because `kubectl describe` shows it.
+    fn ready(&self) -> Response {
+        let mut reasons = self.registry.why_not_ready();
+        if self.phase.is_draining() {
+            reasons.insert(0, "the server is shutting down".to_owned());
+        }
+        if reasons.is_empty() {
+            return answer::with_type(StatusCode::OK, TEXT, "ok\n");
+        }
+        answer::with_type(StatusCode::SERVICE_UNAVAILABLE, TEXT, reasons.join("\n") + "\n")
+    }
+
+    fn metrics(&self) -> Result<Response, Refusal> {
+        let text = self
+            .metrics
+            .text(&self.registry, &self.phase)
+            .map_err(|error| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
+        Ok(answer::with_type(StatusCode::OK, OPEN_METRICS, text))
+    }
+}

@@ -1,0 +1,147 @@
+//! Building answers.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderValue, StatusCode};
+use http_body_util::Full;
+use modelwright_protocol::v2::ErrorBody;
+use modelwright_runtime::ErrorClass;
+use serde::Serialize;
+
+/// What every handler answers with.
+pub(crate) type Response = http::Response<Full<Bytes>>;
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
+/// A 200 with a body that is JSON already.
+pub(crate) fn json_bytes(body: Vec<u8>) -> Response {
+    with_type(StatusCode::OK, JSON, body)
+}
+
+/// A 200 with a value as JSON.
+pub(crate) fn json(value: &impl Serialize) -> Response {
+    serde_json::to_vec(value).map_or_else(
+        |error| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+        json_bytes,
+    )
+}
+
+/// A body of any type.
+pub(crate) fn with_type(status: StatusCode, content_type: HeaderValue, body: impl Into<Bytes>) -> Response {
+    let mut response = Response::new(Full::new(body.into()));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, content_type);
+    response
+}
+
+/// An answer that is not a success: a status, and the sentence that goes into `{"error": …}`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    status: StatusCode,
+    message: String,
+    retry_after: Option<u64>,
+    allow: Option<&'static str>,
+    close: bool,
+}
+
+impl Refusal {
+    pub(crate) fn new(status: StatusCode, message: impl Into<String>) -> Self {
+        Self { status, message: message.into(), retry_after: None, allow: None, close: false }
+    }
+
+    pub(crate) fn bad_request(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, message)
+    }
+
+    pub(crate) fn not_found(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, message)
+    }
+
+    /// 503 with the time after which it is worth another try, rounded up to whole seconds.
+    pub(crate) fn unavailable(message: impl Into<String>, retry_after: Duration) -> Self {
+        let seconds = retry_after.as_secs() + u64::from(retry_after.subsec_nanos() > 0);
+        Self { retry_after: Some(seconds.max(1)), ..Self::new(StatusCode::SERVICE_UNAVAILABLE, message) }
+    }
+
+    /// 405 with the methods that the path takes.
+    pub(crate) fn method(allow: &'static str) -> Self {
+        let message = format!("this path takes {allow}");
+        Self { allow: Some(allow), ..Self::new(StatusCode::METHOD_NOT_ALLOWED, message) }
+    }
+
+    /// Closes the connection afterwards: there are bytes of the request on it that nobody will read.
+    pub(crate) fn and_close(self) -> Self {
+        Self { close: true, ..self }
+    }
+
+    pub(crate) fn into_response(self) -> Response {
+        let body = serde_json::to_vec(&ErrorBody { error: self.message }).unwrap_or_default();
+        let mut response = with_type(self.status, JSON, body);
+        let headers = response.headers_mut();
+        if let Some(seconds) = self.retry_after {
+            headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if let Some(allow) = self.allow {
+            headers.insert(ALLOW, HeaderValue::from_static(allow));
+        }
+        if self.close {
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
+}
+
+impl From<modelwright_protocol::Error> for Refusal {
+    fn from(error: modelwright_protocol::Error) -> Self {
+        let status = StatusCode::from_u16(error.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        Self::new(status, error.to_string())
+    }
+}
+
+impl From<modelwright_runtime::Error> for Refusal {
+    fn from(error: modelwright_runtime::Error) -> Self {
+        let message = error.to_string();
+        let soon = Duration::from_secs(1);
+        match error.class() {
+            ErrorClass::Request => Self::bad_request(message),
+            ErrorClass::Overloaded => {
+                let retry_after = match error {
+                    modelwright_runtime::Error::Overloaded { retry_after, .. } => retry_after,
+                    _ => soon,
+                };
+                Self::unavailable(message, retry_after)
+            }
+            ErrorClass::Closed => Self::unavailable(message, soon),
+            ErrorClass::Deadline => Self::new(StatusCode::GATEWAY_TIMEOUT, message),
+            ErrorClass::Configuration | ErrorClass::Model | ErrorClass::Missing | ErrorClass::Internal => {
+                Self::new(StatusCode::INTERNAL_SERVER_ERROR, message)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn retry_after_is_whole_seconds_and_at_least_one() {
+        for (given, expected) in [(0, "1"), (1, "1"), (1000, "1"), (1001, "2"), (60_000, "60")] {
+            let response = Refusal::unavailable("busy", Duration::from_millis(given)).into_response();
+            assert_eq!(response.headers()[RETRY_AFTER], expected, "{given} ms");
+        }
+    }
+
+    #[test]
+    fn errors_of_the_runtime_get_the_status_of_their_class() {
+        let status = |error: modelwright_runtime::Error| Refusal::from(error).status.as_u16();
+        let detail = String::new;
+        assert_eq!(status(modelwright_runtime::Error::InvalidInput { detail: detail() }), 400);
+        assert_eq!(status(modelwright_runtime::Error::OutOfMemory { detail: detail() }), 503);
+        assert_eq!(status(modelwright_runtime::Error::Closed), 503);
+        assert_eq!(status(modelwright_runtime::Error::DeadlineExceeded), 504);
+        assert_eq!(status(modelwright_runtime::Error::RunFailed { detail: detail() }), 500);
+    }
+}

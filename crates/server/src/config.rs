@@ -1,0 +1,88 @@
+//! What a server is told.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use modelwright_protocol::Limits;
+
+/// Where a server listens and what it lets clients do.
+#[derive(Debug, Clone)]
+pub struct ServerConfig {
+    /// The data port's address; port 0 picks a free one. Default `127.0.0.1:8080`.
+    pub listen: SocketAddr,
+    /// The admin port's address; port 0 picks a free one. Default `127.0.0.1:9090`.
+    pub admin_listen: SocketAddr,
+    /// Bounds on connections, headers, bodies and time.
+    pub bounds: Bounds,
+    /// Bounds on what a request may contain.
+    pub limits: Limits,
+    /// How to end.
+    pub drain: Drain,
+    /// When the process started, for the cold-start report. Default: when this value was made.
+    pub started: Instant,
+}
+
+impl Default for ServerConfig {
+    fn default() -> Self {
+        let local = |port| SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port);
+        Self {
+            listen: local(8080),
+            admin_listen: local(9090),
+            bounds: Bounds::default(),
+            limits: Limits::default(),
+            drain: Drain::default(),
+            started: Instant::now(),
+        }
+    }
+}
+
+/// Bounds on connections, headers, bodies and time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bounds {
+    /// Bytes of one request body, before and after inflating. Default 64 MiB. More is refused with 413.
+    pub max_body_bytes: usize,
+    /// Bytes of all request bodies in memory at once. Default 512 MiB. More is refused with 503.
+    pub max_bodies_bytes: usize,
+    /// Bytes of a request's head. Default 64 KiB, at least 8 KiB.
+    pub max_header_bytes: usize,
+    /// Header fields of a request. Default 100.
+    pub max_headers: usize,
+    /// Connections on the data port; further ones wait in the kernel's queue. Default 1,024.
+    pub max_connections: usize,
+    /// How long a client may take for a request's head, and how long a connection may be idle. Default 30 s.
+    pub header_read_timeout: Duration,
+    /// How long a client may take for a request's body. Default 60 s. More is answered with 408.
+    pub body_read_timeout: Duration,
+    /// How long a request may wait and run. Default 60 s. More is answered with 504.
+    pub request_timeout: Duration,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self {
+            max_body_bytes: 64 << 20,
+            max_bodies_bytes: 512 << 20,
+            max_header_bytes: 64 << 10,
+            max_headers: 100,
+            max_connections: 1024,
+            header_read_timeout: Duration::from_secs(30),
+            body_read_timeout: Duration::from_secs(60),
+            request_timeout: Duration::from_secs(60),
+        }
+    }
+}
+
+/// How a server ends after its shutdown future has completed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Drain {
+    /// How long it goes on accepting with readiness withdrawn, so that load balancers look elsewhere first. Default 5 s.
+    pub delay: Duration,
+    /// How long requests then have to finish. Default 20 s: with the delay less than the 30 s that Kubernetes gives.
+    pub grace: Duration,
+}
+
+impl Default for Drain {
+    fn default() -> Self {
+        Self { delay: Duration::from_secs(5), grace: Duration::from_secs(20) }
+    }
+}

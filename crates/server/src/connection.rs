@@ -1,0 +1,173 @@
+//! Accepting connections and speaking HTTP/1.1 or HTTP/2 on them.
+
+use std::convert::Infallible;
+use std::io;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use http::Request;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::server::graceful::GracefulShutdown;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+
+use crate::answer::Response;
+use crate::config::Bounds;
+
+/// The client's first bytes on HTTP/2; until they are there, or something else is, the protocol is open.
+const PREFACE: usize = 24;
+/// Requests at once on one HTTP/2 connection.
+const MAX_STREAMS: u32 = 128;
+/// How long to wait when the operating system gives no more connections.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// hyper's least buffer for a head.
+const LEAST_HEADER_BYTES: usize = 8192;
+
+/// Accepts connections and hands their requests to a handler.
+pub(crate) struct Connections {
+    builder: Arc<auto::Builder<TokioExecutor>>,
+    permits: Arc<Semaphore>,
+    header_read_timeout: Duration,
+    graceful: GracefulShutdown,
+}
+
+impl Connections {
+    pub(crate) fn new(bounds: &Bounds) -> Self {
+        let mut builder = auto::Builder::new(TokioExecutor::new());
+        let head = bounds.max_header_bytes.max(LEAST_HEADER_BYTES);
+        builder
+            .http1()
+            .timer(TokioTimer::new())
+            .header_read_timeout(bounds.header_read_timeout)
+            .max_headers(bounds.max_headers)
+            .max_buf_size(head)
+            .pipeline_flush(true);
+        builder
+            .http2()
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(MAX_STREAMS)
+            .max_header_list_size(u32::try_from(head).unwrap_or(u32::MAX))
+            .keep_alive_interval(bounds.header_read_timeout)
+            .keep_alive_timeout(bounds.header_read_timeout);
+        Self {
+            builder: Arc::new(builder),
+            permits: Arc::new(Semaphore::new(bounds.max_connections.clamp(1, Semaphore::MAX_PERMITS))),
+            header_read_timeout: bounds.header_read_timeout,
+            graceful: GracefulShutdown::new(),
+        }
+    }
+
+    /// Accepts one connection and serves it on a task of its own. At the bound on connections, further ones wait in the
+    /// kernel's queue.
+    ///
+    /// Cancelling it between two connections loses none.
+    pub(crate) async fn accept<H, F>(&self, listener: &TcpListener, handler: &H)
+    where
+        H: Fn(Request<Incoming>) -> F + Clone + Send + 'static,
+        F: Future<Output = Response> + Send + 'static,
+    {
+        let Ok(permit) = Arc::clone(&self.permits).acquire_owned().await else { return };
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                // Mostly too many open files, which ends by itself; a tight loop would not help.
+                tracing::warn!(%error, "cannot accept a connection");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                return;
+            }
+        };
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "cannot set TCP_NODELAY");
+        }
+        let (heard, timeout) = (Arc::new(AtomicUsize::new(0)), self.header_read_timeout);
+        let io = TokioIo::new(Counted { stream, heard: Arc::clone(&heard) });
+        let handler = handler.clone();
+        let service = service_fn(move |request| {
+            let response = handler(request);
+            async move { Ok::<_, Infallible>(response.await) }
+        });
+        let connection = self.builder.serve_connection(io, service).into_owned();
+        let connection = self.graceful.watch(connection);
+        tokio::spawn(async move {
+            let _permit = permit;
+            tokio::select! {
+                result = pin!(connection) => {
+                    if let Err(error) = result {
+                        tracing::debug!(%error, "a connection ended early");
+                    }
+                }
+                () = silence(&heard, timeout) => tracing::debug!("a connection said nothing and was closed"),
+            }
+        });
+    }
+
+    /// Lets every connection finish the requests that it has; completes when all have.
+    pub(crate) async fn finish(self) {
+        self.graceful.shutdown().await;
+    }
+}
+
+/// Completes if a client has not even said which protocol it speaks within the timeout. After that, hyper's own timeouts
+/// hold; before it, it has none.
+async fn silence(heard: &AtomicUsize, timeout: Duration) {
+    tokio::time::sleep(timeout).await;
+    if heard.load(Ordering::Relaxed) >= PREFACE {
+        std::future::pending::<()>().await;
+    }
+}
+
+/// A stream that counts what it hears.
+struct Counted {
+    stream: TcpStream,
+    heard: Arc<AtomicUsize>,
+}
+
+impl AsyncRead for Counted {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let result = Pin::new(&mut self.stream).poll_read(context, buffer);
+        self.heard.fetch_add(buffer.filled().len() - before, Ordering::Relaxed);
+        result
+    }
+}
+
+impl AsyncWrite for Counted {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
