@@ -1,4 +1,4 @@
-//! Writes the CustomResourceDefinitions, or finds that they are not what the types say.
+//! Writes the custom resource definitions, or finds that they are not what the types say.
 
 use std::{
     fs,

@@ -52,7 +52,7 @@ fn manifest_reference() -> String {
 /// One table for an object, then one for each object beneath it.
 fn tables(page: &mut String, path: &str, schema: &Value) {
     let Some(properties) = schema["properties"].as_object() else { return };
-    *page += &format!("\n### `{path}`\n\n{}\n\n", text(schema, "description"));
+    page.extend(["\n### `", path, "`\n\n", text(schema, "description"), "\n\n"]);
     *page += "| Field | Type | Default | Bounds | Description |\n|---|---|---|---|---|\n";
     for (key, field) in properties {
         let below = format!("{path}.{key}");
@@ -143,7 +143,7 @@ fn text<'a>(schema: &'a Value, key: &str) -> &'a str {
 /// One row of a Markdown table.
 fn row(page: &mut String, cells: &[&str]) {
     for cell in cells {
-        *page += &format!("| {} ", cell.replace('|', "\\|"));
+        page.extend(["| ", &cell.replace('|', "\\|"), " "]);
     }
     *page += "|\n";
 }

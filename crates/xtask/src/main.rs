@@ -1,6 +1,7 @@
 //! The project's chores, run as `cargo xtask COMMAND`: generated files, ONNX Runtime, example models, test servers.
 #![forbid(unsafe_code)]
 
+mod bench;
 mod crds;
 mod docs;
 mod onnxruntime;
@@ -18,7 +19,9 @@ struct Arguments {
 /// One variant per chore; each lives in the module of the same name.
 #[derive(Subcommand)]
 enum Command {
-    /// Write the CustomResourceDefinitions from the types.
+    /// Measure the served examples: requests per second, latency, CPU, memory, start-up.
+    Bench(bench::Options),
+    /// Write the custom resource definitions from the types.
     Crds {
         /// Write nothing; fail if a file is stale.
         #[arg(long)]
@@ -43,6 +46,7 @@ enum Command {
 
 fn main() -> anyhow::Result<()> {
     match Arguments::parse().command {
+        Command::Bench(options) => bench::run(&options)?,
         Command::Crds { check } => crds::generate(check)?,
         Command::Docs { check } => docs::generate(check)?,
         Command::OnnxRuntime { print } => {

@@ -41,11 +41,16 @@ impl Rules {
         errors
             .into_iter()
             .filter(|error| error.kind == ErrorKind::ValidationFailure || !departs)
-            .map(|error| Problem {
-                document,
-                line: Some(node.line_of(&error.field_path)).filter(|line| *line > 0),
-                path: error.field_path,
-                message: error.message,
+            .map(|error| {
+                // Rules about metadata stand at the root, because a CRD says nothing else about metadata.
+                let root = error.rule == rules::NAME.expression;
+                let line = node.line_of(if root { "metadata.name" } else { &error.field_path });
+                Problem {
+                    document,
+                    line: Some(line).filter(|line| *line > 0),
+                    path: error.field_path,
+                    message: error.message,
+                }
             })
             .collect()
     }

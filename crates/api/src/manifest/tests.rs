@@ -68,11 +68,11 @@ fn good_manifest_is_accepted_in_a_cluster(#[case] text: String) {
 }
 
 #[rstest]
-#[case::name_begins(named("1bc"), ":1: metadata.name must be at most 40 characters")]
-#[case::name_upper(named("Bc"), ":1: metadata.name must be")]
-#[case::name_dot(named("b.c"), ":1: metadata.name must be")]
-#[case::name_end(named("bc-"), ":1: metadata.name must be")]
-#[case::name_long(named(&"b".repeat(41)), ":1: metadata.name must be")]
+#[case::name_begins(named("1bc"), ":4: metadata.name must be at most 40 characters")]
+#[case::name_upper(named("Bc"), ":4: metadata.name must be")]
+#[case::name_dot(named("b.c"), ":4: metadata.name must be")]
+#[case::name_end(named("bc-"), ":4: metadata.name must be")]
+#[case::name_long(named(&"b".repeat(41)), ":4: metadata.name must be")]
 #[case::name_number(
     named("12"),
     ":4: metadata.name: 12 is a number where a text belongs; write it in quotes, \"12\""
