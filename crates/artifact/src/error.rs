@@ -240,6 +240,12 @@ pub enum Error {
         /// What is there, e.g. `a symbolic link`.
         found: &'static str,
     },
+    /// A folder that another process writes into.
+    #[error("another process writes into {}: wait for it, or choose another folder", path.display())]
+    FolderInUse {
+        /// The folder.
+        path: PathBuf,
+    },
     /// A folder or file that cannot be written or read back.
     #[error("cannot write {}: {source}", path.display())]
     CannotWrite {
@@ -277,7 +283,7 @@ impl Error {
     /// `SourceNotFound`, `NoModel`, `AccessDenied`, `StoreRefused`, `TlsFailed`, `NameNotResolved`,
     /// `ConnectionRefused`, `StoreUnreachable`, `Truncated`, `SourceChanged`, `DigestMismatch`, `AmbiguousSource`,
     /// `MissingExternalData`, `InvalidManifest`, `UnsafePath`, `TooLarge`, `FileMissing`,
-    /// `RevisionCollision`, `UnsafeTarget`, `CannotWrite`, `CannotRead`, `DiskFull`, `Internal`, and the reasons of
+    /// `RevisionCollision`, `UnsafeTarget`, `FolderInUse`, `CannotWrite`, `CannotRead`, `DiskFull`, `Internal`, and the reasons of
     /// [`OnnxError`].
     pub fn reason(&self) -> &'static str {
         match self {
@@ -307,6 +313,7 @@ impl Error {
             Self::FileMissing { .. } => "FileMissing",
             Self::RevisionCollision { .. } => "RevisionCollision",
             Self::UnsafeTarget { .. } => "UnsafeTarget",
+            Self::FolderInUse { .. } => "FolderInUse",
             Self::CannotWrite { .. } => "CannotWrite",
             Self::CannotRead { .. } => "CannotRead",
             Self::DiskFull { .. } => "DiskFull",
@@ -341,7 +348,7 @@ impl Error {
             | Self::StoreUnreachable { .. }
             | Self::Truncated { .. } => Class::Unreachable,
             Self::Internal { .. } => Class::Bug,
-            Self::UnsafeTarget { .. } | Self::CannotWrite { .. } | Self::DiskFull { .. } => Class::CannotWrite,
+            Self::UnsafeTarget { .. } | Self::FolderInUse { .. } | Self::CannotWrite { .. } | Self::DiskFull { .. } => Class::CannotWrite,
             Self::SourceChanged { .. } => Class::TryAgain,
             Self::DigestMismatch { .. } => Class::DigestMismatch,
             Self::RevisionCollision { .. } => Class::Refused,

@@ -40,6 +40,14 @@ impl Folder {
         })
     }
 
+    /// Keeps others from writing into the folder as long as this handle is open.
+    pub(crate) fn lock(&self) -> Result<(), Error> {
+        fs::flock(&self.handle, fs::FlockOperation::NonBlockingLockExclusive).map_err(|error| match error {
+            rustix::io::Errno::WOULDBLOCK => Error::FolderInUse { path: self.path.clone() },
+            other => Error::writing(&self.path, other.into()),
+        })
+    }
+
     /// The path, for messages.
     pub(crate) fn path(&self) -> &Path {
         &self.path

@@ -1,9 +1,7 @@
 //! What passes by while a file is read: its digest, its size and, for a model, its facts.
 
-use bytes::Bytes;
-
 use crate::onnx::{self, OnnxError, OnnxFacts, Scanner};
-use crate::{FileEntry, Hasher};
+use crate::{Digest, FileEntry, Hasher};
 
 /// Sees every byte of one file, in order.
 #[derive(Debug)]
@@ -37,14 +35,24 @@ impl Inspector {
         self.size
     }
 
+    /// The digest and number of the bytes seen so far.
+    pub(crate) fn seen(&self) -> (Digest, u64) {
+        (self.hasher.clone().finish(), self.size)
+    }
+
     /// Takes the next bytes. A file that is no model is refused as soon as that is clear.
-    pub(crate) fn push(&mut self, bytes: &Bytes) -> Result<(), OnnxError> {
-        self.hasher.update(bytes);
-        self.size += bytes.len() as u64;
+    pub(crate) fn push(&mut self, bytes: &[u8]) -> Result<(), OnnxError> {
+        self.hash(bytes);
         match &mut self.scanner {
             Some(scanner) => scanner.push(bytes),
             None => Ok(()),
         }
+    }
+
+    /// Takes the next bytes of a file that is not read as a model.
+    pub(crate) fn hash(&mut self, bytes: &[u8]) {
+        self.hasher.update(bytes);
+        self.size += bytes.len() as u64;
     }
 
     /// The file is over.

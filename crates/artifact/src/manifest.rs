@@ -161,8 +161,6 @@ fn check_files(files: &BTreeMap<RelativePath, FileEntry>) -> Result<(), Error> {
         if file.size > MAX_EXACT {
             return Err(invalid(format!("the size of {path}, {}, is over 2^53 - 1", file.size)));
         }
-        // In order of bytes everything below `a` directly follows `a` or names such as `a.b` and `a-b`, so the folder
-        // is looked for by each file's own parents.
         let mut parent = path.as_str();
         while let Some((above, _)) = parent.rsplit_once('/') {
             if let Some((folder, _)) = files.get_key_value(above) {
@@ -293,4 +291,4 @@ impl From<&Manifest> for Document {
 }
 
 #[cfg(test)]
-mod tests {}
+mod tests;

@@ -48,11 +48,6 @@ impl RelativePath {
         let name = folders.pop().unwrap_or_default();
         (folders, name)
     }
-
-    /// Whether `self` names a folder that `other` lies in.
-    pub(crate) fn is_folder_of(&self, other: &Self) -> bool {
-        other.0.strip_prefix(&self.0).is_some_and(|rest| rest.starts_with('/'))
-    }
 }
 
 fn problem(path: &str) -> Option<&'static str> {
