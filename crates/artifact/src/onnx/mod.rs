@@ -16,3 +16,8 @@ pub use facts::{Dimension, ElementType, OnnxFacts, TensorFact};
 pub use scanner::{Limits, Scanner, scan};
 pub use sniff::{Format, SNIFF_BYTES, sniff};
 pub use support::{Support, check};
+
+#[cfg(test)]
+mod encoder;
+#[cfg(test)]
+mod tests;
