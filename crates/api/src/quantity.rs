@@ -198,6 +198,8 @@ impl JsonSchema for Quantity {
             "x-kubernetes-int-or-string": true,
             "maxLength": MAX_LENGTH,
             "pattern": PATTERN,
+            // For whole numbers, which a pattern says nothing about.
+            "minimum": 0,
         })
     }
 }

@@ -248,7 +248,10 @@ fn one_machine_refuses_volume_claims() {
     "m.yaml:2: kind: \"model\" is not Model; only Models are read here, write kind: Model"
 )]
 #[case::kind_map("apiVersion: modelwright.dev/v1alpha1\nkind: {}\n", "kind: this is not Model")]
-#[case::duplicate_key("apiVersion: a\napiVersion: b\n", "m.yaml:2: not YAML: ")]
+#[case::duplicate_key(
+    "apiVersion: a\napiVersion: b\n",
+    "m.yaml:2: not YAML: the key \"apiVersion\" stands here a second time; remove one"
+)]
 #[case::no_spec(
     "apiVersion: modelwright.dev/v1alpha1\nkind: Model\nmetadata: {name: a}\n",
     "spec: is required"

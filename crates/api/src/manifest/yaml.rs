@@ -6,6 +6,8 @@ use serde::{Deserialize, Deserializer, de};
 use serde_json::{Map, Number, Value};
 use serde_yaml::Spanned;
 
+use super::problems::quoted;
+
 /// The longest text, in bytes. An object that an API server stores is smaller.
 pub(super) const MAX_TEXT_BYTES: usize = 4 << 20;
 /// The most values in a text, with aliases expanded.
@@ -78,10 +80,25 @@ pub(super) fn read(text: &str) -> Result<Vec<Node>, NotYaml> {
     };
     serde_yaml::from_multiple_with_options::<Node>(text, options).map_err(|error| {
         let line = error.location().map(|location| location.line()).filter(|line| *line > 0);
-        // Some messages have several lines; a problem has one.
-        let message = error.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
-        NotYaml { line, message: format!("not YAML: {message}") }
+        NotYaml { line, message: format!("not YAML: {}", explain(&error)) }
     })
+}
+
+/// What the parser found, in one line, without its own names for things.
+fn explain(error: &serde_yaml::Error) -> String {
+    match error.without_snippet() {
+        serde_yaml::Error::DuplicateMappingKey { key, .. } => {
+            let key = key.as_deref().map_or_else(String::new, quoted);
+            format!("the key {key} stands here a second time; remove one of them")
+        }
+        serde_yaml::Error::Budget { .. }
+        | serde_yaml::Error::AliasReplayLimitExceeded { .. }
+        | serde_yaml::Error::AliasReplayStackDepthExceeded { .. } => format!(
+            "more than {MAX_NODES} values, {MAX_DOCUMENTS} documents, {MAX_ANCHORS} anchors or {MAX_DEPTH} levels; \
+             write a simpler text"
+        ),
+        other => other.to_string().split_whitespace().collect::<Vec<_>>().join(" "),
+    }
 }
 
 impl Node {
