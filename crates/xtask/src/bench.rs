@@ -28,18 +28,26 @@ pub(crate) struct Options {
 }
 
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
-    let status = Command::new("cargo").args(["build", "--release", "--quiet", "--package", "modelwright"]).status()?;
+    let status =
+        Command::new("cargo").args(["build", "--release", "--quiet", "--package", "modelwright"]).status()?;
     ensure!(status.success(), "the release build failed");
     for example in &options.examples {
         let folder = Path::new("examples").join(example);
         let request = folder.join("request.json");
         let body = fs::read(&request).with_context(|| format!("no {}", request.display()))?;
         let server = Server::start(&folder.join("model.yaml"))?;
-        println!("\n{example}: {} bytes of request; first answer {} ms after the start of the process, {} on data already fetched",
-            body.len(), server.cold_start.as_millis(), format_args!("{} ms", warm_start(&folder, &server)?.as_millis()));
+        println!(
+            "\n{example}: {} bytes of request; first answer {} ms after the start of the process, {} on data already fetched",
+            body.len(),
+            server.cold_start.as_millis(),
+            format_args!("{} ms", warm_start(&folder, &server)?.as_millis())
+        );
         let infer = post(&format!("{}/infer", server.path), &body);
         let live = b"GET /v2/health/live HTTP/1.1\r\nhost: bench\r\n\r\n".to_vec();
-        println!("{:<24} {:>5} {:>10} {:>9} {:>9} {:>12} {:>8}", "request", "conn", "requests/s", "p50 ms", "p99 ms", "CPU us/req", "PSS MB");
+        println!(
+            "{:<24} {:>5} {:>10} {:>9} {:>9} {:>12} {:>8}",
+            "request", "conn", "requests/s", "p50 ms", "p99 ms", "CPU us/req", "PSS MB"
+        );
         for (name, request) in [("live (HTTP floor)", &live), ("infer", &infer)] {
             for connections in CONCURRENCIES {
                 let row = measure(&server, request, connections, Duration::from_secs(options.seconds))?;
@@ -98,7 +106,12 @@ impl Server {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
         // The command in brackets may hold blanks; utime and stime are fields 14 and 15 (proc_pid_stat(5)).
         let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-        let ticks: u64 = fields.get(11..13).context("short /proc/PID/stat")?.iter().filter_map(|f| f.parse::<u64>().ok()).sum();
+        let ticks: u64 = fields
+            .get(11..13)
+            .context("short /proc/PID/stat")?
+            .iter()
+            .filter_map(|f| f.parse::<u64>().ok())
+            .sum();
         // USER_HZ is 100 on every Linux that Rust runs on.
         Ok(Duration::from_millis(ticks * 10))
     }
@@ -130,7 +143,10 @@ fn warm_start(folder: &Path, server: &Server) -> anyhow::Result<Duration> {
 }
 
 fn post(path: &str, body: &[u8]) -> Vec<u8> {
-    let head = format!("POST {path} HTTP/1.1\r\nhost: bench\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n", body.len());
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nhost: bench\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
     [head.as_bytes(), body].concat()
 }
 
@@ -165,7 +181,10 @@ impl Connection {
         if !head.starts_with("http/1.1 200") {
             bail!("the server answered {}", String::from_utf8_lossy(&self.buffer));
         }
-        let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).context("no content-length")?;
+        let length = head
+            .lines()
+            .find_map(|line| line.strip_prefix("content-length: "))
+            .context("no content-length")?;
         let length: usize = length.trim().parse()?;
         while self.buffer.len() < end + length {
             let read = self.stream.read(&mut chunk)?;
@@ -180,7 +199,8 @@ impl Connection {
 fn measure(server: &Server, request: &[u8], connections: usize, time: Duration) -> anyhow::Result<String> {
     let (cpu, begin) = (server.cpu_time()?, Instant::now());
     let mut latencies = std::thread::scope(|scope| {
-        let loops: Vec<_> = (0..connections).map(|_| scope.spawn(|| closed_loop(&server.address, request, time))).collect();
+        let loops: Vec<_> =
+            (0..connections).map(|_| scope.spawn(|| closed_loop(&server.address, request, time))).collect();
         let mut all = Vec::new();
         for each in loops {
             all.extend(each.join().map_err(|_| anyhow::anyhow!("a load thread panicked"))??);

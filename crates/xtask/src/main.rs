@@ -4,8 +4,10 @@
 mod bench;
 mod crds;
 mod docs;
+mod examples;
 mod onnxruntime;
 mod test_servers;
+mod wheel;
 
 use clap::{Parser, Subcommand};
 
@@ -40,6 +42,8 @@ enum Command {
         #[arg(long)]
         print: bool,
     },
+    /// Get the models of the examples that are too large to commit.
+    Examples,
     /// Build and install the object storage servers that tests start; minutes the first time.
     TestServers,
 }
@@ -57,6 +61,7 @@ fn main() -> anyhow::Result<()> {
                 eprintln!("ONNX Runtime is at {}", library.display());
             }
         }
+        Command::Examples => examples::fetch()?,
         Command::TestServers => test_servers::install()?,
     }
     Ok(())

@@ -4,16 +4,18 @@
 //! here does not matter: pip is told the wheel's Python, not asked for its own, and nothing of the wheel is imported.
 
 use std::{
-    fs, io,
+    fs,
     path::{Path, PathBuf},
-    process::Command,
 };
 
-use anyhow::{Context as _, bail, ensure};
-use modelwright_test_servers::sha256;
+use anyhow::{Context as _, ensure};
+
+use crate::wheel::Wheel;
 
 /// The release whose library is used; `modelwright-runtime` looks for the same one.
 const VERSION: &str = "1.32.0";
+/// The package and release, as pip takes it.
+const REQUIREMENT: &str = "onnxruntime==1.32.0";
 
 /// What differs between the platforms for which the release has a wheel.
 struct Platform {
@@ -75,9 +77,9 @@ pub(crate) fn ensure_library() -> anyhow::Result<PathBuf> {
     fs::create_dir_all(&releases).with_context(|| format!("cannot create {}", releases.display()))?;
     let work = tempfile::Builder::new().prefix(".download-").tempdir_in(&releases)?;
     eprintln!("downloading ONNX Runtime {VERSION} for {}-{}", platform.os, platform.architecture);
-    let wheel = download(platform, work.path())?;
-    verify(&wheel, platform.sha256)?;
-    let staged = unpack(platform, &wheel, work.path())?;
+    let wheel =
+        Wheel { requirement: REQUIREMENT, python: "3.12", tags: platform.tags, sha256: platform.sha256 };
+    let staged = stage(platform, &wheel.unpack(work.path())?, work.path())?;
     if let Err(error) = fs::rename(&staged, &release) {
         // Another process was faster: its folder holds the same verified bytes.
         ensure!(
@@ -102,53 +104,8 @@ fn platform(os: &str, architecture: &str) -> anyhow::Result<&'static Platform> {
     )
 }
 
-/// Downloads the wheel into `folder` and returns its path.
-fn download(platform: &Platform, folder: &Path) -> anyhow::Result<PathBuf> {
-    let wheels = folder.join("wheel");
-    let mut pip = python();
-    pip.args(["-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"])
-        .args(["--only-binary=:all:", "--implementation", "cp", "--python-version", "3.12"])
-        .args(platform.tags.iter().flat_map(|tag| ["--platform", tag]))
-        .arg("--dest")
-        .arg(&wheels)
-        .arg(format!("onnxruntime=={VERSION}"));
-    run(&mut pip).context("pip could not download ONNX Runtime")?;
-    let downloaded = fs::read_dir(&wheels)?.next().context("pip succeeded but downloaded nothing")??;
-    Ok(downloaded.path())
-}
-
-/// Python 3, which holds pip and reads zip files.
-fn python() -> Command {
-    Command::new("python3")
-}
-
-/// Runs a program to its end; its output goes to standard error, so that `--print` prints only the path.
-fn run(command: &mut Command) -> anyhow::Result<()> {
-    let program = command.get_program().display().to_string();
-    let status = command.stdout(io::stderr()).status().map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => anyhow::anyhow!("{program} is not installed: install Python 3 with pip"),
-        _ => error.into(),
-    })?;
-    ensure!(status.success(), "{program} ended with {status}; is pip installed (python3 -m pip --version)?");
-    Ok(())
-}
-
-/// Refuses a file whose SHA-256 is not `expected` (hexadecimal).
-fn verify(file: &Path, expected: &str) -> anyhow::Result<()> {
-    let actual = sha256(&fs::read(file)?);
-    if actual != expected {
-        bail!(
-            "{} has sha256 {actual} where {expected} is pinned: the package index serves another file",
-            file.display()
-        );
-    }
-    Ok(())
-}
-
-/// Unpacks the wheel beneath `folder` and returns a new folder with the library under its plain name, and its licences.
-fn unpack(platform: &Platform, wheel: &Path, folder: &Path) -> anyhow::Result<PathBuf> {
-    let unpacked = folder.join("unpacked");
-    run(python().args(["-m", "zipfile", "--extract"]).arg(wheel).arg(&unpacked))?;
+/// Makes a folder below `folder` with the unpacked wheel's library under its plain name, and its licences.
+fn stage(platform: &Platform, unpacked: &Path, folder: &Path) -> anyhow::Result<PathBuf> {
     let package = unpacked.join("onnxruntime");
     let staged = folder.join(VERSION);
     fs::create_dir(&staged)?;
@@ -182,15 +139,5 @@ mod tests {
     fn unknown_platform_is_told_which_exist() {
         let error = platform("macos", "x86_64").map(|_| ()).unwrap_err().to_string();
         assert!(error.contains("linux-aarch64") && error.contains("ORT_DYLIB_PATH"), "{error}");
-    }
-
-    #[test]
-    fn other_bytes_than_pinned_are_refused() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("wheel");
-        fs::write(&file, "abc").unwrap();
-        verify(&file, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad").unwrap();
-        let error = verify(&file, PLATFORMS[0].sha256).unwrap_err().to_string();
-        assert!(error.contains(PLATFORMS[0].sha256) && error.contains("ba7816bf"), "{error}");
     }
 }
