@@ -33,7 +33,6 @@ mod tests {
     fn longest_names_fit_a_dns_label() {
         let model = "m".repeat(40);
         let hash = "0123456789abcdef".repeat(4);
-        assert!(resolve_job(&model, &hash, u32::MAX).len() <= 69, "the attempt never reaches ten digits");
         assert!(resolve_job(&model, &hash, 9_999).len() <= 63);
         assert!(headless_service(&model).len() <= 63);
     }
