@@ -55,3 +55,15 @@ impl From<modelwright_runtime::Error> for Failure {
         Self::new(exit, error.reason(), error.to_string())
     }
 }
+
+impl From<modelwright_server::Error> for Failure {
+    fn from(error: modelwright_server::Error) -> Self {
+        use modelwright_server::Error;
+        let (exit, reason) = match &error {
+            Error::AddressInUse { .. } => (ExitCode::InvalidConfiguration, "AddressInUse"),
+            Error::Bind { .. } => (ExitCode::InvalidConfiguration, "CannotListen"),
+            Error::AdminThread(_) => (ExitCode::Bug, "Bug"),
+        };
+        Self::new(exit, reason, error.to_string())
+    }
+}

@@ -9,7 +9,6 @@ use modelwright_artifact::MODEL_FILE;
 use modelwright_runtime::{ExecutionProvider, GraphOptimization, LoadRequest, QueueBounds, cpus};
 
 use crate::arguments::{self, Provider, ServeArguments};
-use crate::environment;
 
 /// For `run`: the model in a revision's folder, as its manifest wants it.
 pub(crate) fn from_manifest(folder: &Path, serving: &ResolvedServing) -> LoadRequest {

@@ -9,11 +9,11 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode as ProcessExit;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use modelwright_api::contract::ExitCode;
 use modelwright_runtime::{Library, LoadedModel};
-use modelwright_server::{BoundServer, Drain, ReadyModel, Registry, Server, ServerConfig};
+use modelwright_server::{Drain, ReadyModel, Registry, Server, ServerConfig};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
@@ -81,8 +81,9 @@ async fn serve_until_told(
     prepared: Prepared,
 ) -> Result<ProcessExit, Failure> {
     let mut termination = Termination::listen().map_err(|error| no_threads(&error))?;
-    let bound = bind(arguments, &prepared.entries)?;
-    let (address, registry) = (bound.data_addr(), Arc::clone(bound.registry()));
+    let registry = Arc::new(Registry::new());
+    let bound = Server::bind(server_config(arguments), Arc::clone(&registry)).await?;
+    let address = bound.data_addr();
     terminal.print(&format!("admin http://{}", bound.admin_addr()));
     let (stop, stopped) = oneshot::channel::<()>();
     let server = tokio::spawn(bound.run(async move {
@@ -101,7 +102,9 @@ async fn serve_until_told(
             terminal: terminal.clone(),
             address,
         };
-        deployments.spawn(deployment.deploy());
+        // Hashing gigabytes is work: on a thread of its own it does not delay requests to models that serve already.
+        let runtime = tokio::runtime::Handle::current();
+        deployments.spawn_blocking(move || runtime.block_on(deployment.deploy()));
     }
     let interrupted = tokio::select! {
         failures = failures(&mut deployments) => {
@@ -124,11 +127,15 @@ async fn serve_until_told(
     Ok(ProcessExit::SUCCESS)
 }
 
-fn bind(arguments: &RunArguments, entries: &[Entry]) -> Result<BoundServer, Failure> {
-    let mut config = ServerConfig { listen: arguments.listen, admin_listen: arguments.admin_listen, ..ServerConfig::default() };
-    // Nobody balances load over a laptop: there is nothing to wait for.
-    config.drain = Drain { delay: std::time::Duration::ZERO, ..config.drain };
-    Ok(Server::bind(config)?)
+fn server_config(arguments: &RunArguments) -> ServerConfig {
+    let config = ServerConfig::default();
+    ServerConfig {
+        listen: arguments.listen,
+        admin_listen: arguments.admin_listen,
+        // Nobody balances load over a laptop: there is nothing to wait for.
+        drain: Drain { delay: Duration::ZERO, ..config.drain },
+        ..config
+    }
 }
 
 /// Waits for all Models and collects what went wrong, in the order in which it did.

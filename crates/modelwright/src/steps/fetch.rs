@@ -23,7 +23,7 @@ async fn fetch(arguments: &FetchArguments) -> Result<Outcome, Failure> {
     };
     let request = FetchRequest { source: &source, resolved: None, folder: arguments.out.clone() };
     let fetched = modelwright_artifact::fetch(&request, &*Terminal::new().transfers_of("fetch")).await?;
-    let files = fetched.manifest.files.len();
+    let files = fetched.manifest.files().len();
     let message = if fetched.reused {
         format!("{} already holds the revision", arguments.out.display())
     } else {

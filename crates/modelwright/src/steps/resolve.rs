@@ -32,7 +32,7 @@ async fn resolve(arguments: &ResolveArguments) -> Result<Outcome, Failure> {
     }
     Ok(Outcome {
         digest: Some(resolved.digest.to_string()),
-        bytes: Some(resolved.manifest.files.values().map(|file| file.size).sum()),
+        bytes: Some(resolved.manifest.total_bytes()),
         message,
         inputs: report::inputs(&resolved.facts),
         ..Outcome::success("Resolved")

@@ -23,12 +23,12 @@ pub(crate) fn run(arguments: &ServeArguments) -> ProcessExit {
 async fn serve(arguments: &ServeArguments) -> Result<Outcome, Failure> {
     let mut termination = Termination::listen()
         .map_err(|error| Failure::new(ExitCode::Bug, "Bug", format!("cannot listen for signals: {error}")))?;
-    let bound = Server::bind(config(arguments))?;
+    let registry = Arc::new(Registry::new());
+    registry.loading(&*arguments.name);
+    let bound = Server::bind(config(arguments), Arc::clone(&registry)).await?;
     let terminal = Terminal::new();
     terminal.print(&format!("admin http://{}", bound.admin_addr()));
     let url = format!("http://{}/v2/models/{}", bound.data_addr(), arguments.name);
-    let registry = Arc::clone(bound.registry());
-    registry.loading(&*arguments.name);
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     // The ports answer from the beginning: probes see that the process lives, clients get 503 and not a refusal.
     let server = tokio::spawn(bound.run(async move {
