@@ -15,9 +15,11 @@ use crate::library::Library;
 use crate::session::{self, ExecutionProvider, GraphOptimization, Session, SessionOptions};
 use crate::warmup::{WarmUp, warm_up};
 
-/// Above this size of the model's folder, one session uses all processors; below it, every processor gets a session.
-/// Weights are held once per session, and a small model gains nothing from several threads.
+/// Above this size of the model's folder in bytes, one session uses all processors; below it, every processor gets a
+/// session: a small model gains nothing from several threads.
 const ONE_SESSION_ABOVE: u64 = 32 << 20;
+/// Weights are held once per session; no more sessions than fit into so many bytes are made unasked.
+const ALL_SESSIONS: u64 = 256 << 20;
 
 /// What to load and how to run it. `None` means: decide by the model's size and the processors.
 #[derive(Debug, Clone, Default)]
@@ -176,28 +178,34 @@ struct Plan {
 
 fn plan(request: &LoadRequest) -> Plan {
     let cpus = request.cpus.unwrap_or_else(cpus::available);
-    let small =
-        request.execution_provider == ExecutionProvider::Cpu && size(&request.path) <= ONE_SESSION_ABOVE;
-    divide(cpus, small, request.instances, request.intra_op_threads)
+    let most = match request.execution_provider {
+        ExecutionProvider::Cpu => most_sessions(size(&request.path)),
+        ExecutionProvider::Cuda => NonZeroUsize::MIN,
+    };
+    divide(cpus, most, request.instances, request.intra_op_threads)
+}
+
+/// How many sessions of a model of so many bytes are worth their memory.
+fn most_sessions(bytes: u64) -> NonZeroUsize {
+    if bytes > ONE_SESSION_ABOVE {
+        return NonZeroUsize::MIN;
+    }
+    let fit = usize::try_from(ALL_SESSIONS / bytes.max(1)).unwrap_or(usize::MAX);
+    NonZeroUsize::new(fit).unwrap_or(NonZeroUsize::MIN)
 }
 
 /// Sessions × threads is at most the processors, unless the request says otherwise.
 fn divide(
     cpus: NonZeroUsize,
-    small: bool,
+    most: NonZeroUsize,
     instances: Option<NonZeroUsize>,
     intra_op_threads: Option<NonZeroUsize>,
 ) -> Plan {
     let share =
         |parts: NonZeroUsize| NonZeroUsize::new(cpus.get() / parts.get()).unwrap_or(NonZeroUsize::MIN);
-    match (instances, intra_op_threads) {
-        (Some(instances), Some(intra_op_threads)) => Plan { instances, intra_op_threads },
-        (Some(instances), None) => Plan { instances, intra_op_threads: share(instances) },
-        (None, Some(threads)) if small => Plan { instances: share(threads), intra_op_threads: threads },
-        (None, Some(threads)) => Plan { instances: NonZeroUsize::MIN, intra_op_threads: threads },
-        (None, None) if small => Plan { instances: cpus, intra_op_threads: NonZeroUsize::MIN },
-        (None, None) => Plan { instances: NonZeroUsize::MIN, intra_op_threads: cpus },
-    }
+    let instances = instances.unwrap_or_else(|| intra_op_threads.map_or(cpus, share).min(most));
+    let intra_op_threads = intra_op_threads.unwrap_or_else(|| share(instances));
+    Plan { instances, intra_op_threads }
 }
 
 /// The bytes of the model's file and of the files beside it, which hold its external data; 0 if they cannot be read.

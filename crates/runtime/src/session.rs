@@ -193,13 +193,15 @@ pub(crate) fn check(signature: &Signature, inputs: &[Tensor]) -> Result<(), Erro
     Ok(())
 }
 
-/// ONNX Runtime's own message for an unreadable file does not say why.
+/// ONNX Runtime's own message for an unreadable file does not say why. The type is checked before opening because
+/// opening a pipe waits for a writer.
 fn readable(path: &Path) -> Result<(), Error> {
     let missing = |detail: String| Error::ModelMissing { path: path.to_path_buf(), detail };
-    let metadata = std::fs::File::open(path)
-        .and_then(|file| file.metadata())
-        .map_err(|error| missing(error.to_string()))?;
-    if metadata.is_file() { Ok(()) } else { Err(missing("it is no regular file".to_owned())) }
+    let metadata = std::fs::metadata(path).map_err(|error| missing(error.to_string()))?;
+    if !metadata.is_file() {
+        return Err(missing("it is no regular file".to_owned()));
+    }
+    std::fs::File::open(path).map(drop).map_err(|error| missing(error.to_string()))
 }
 
 fn builder(library: &Library, options: &SessionOptions) -> Result<SessionBuilder, Error> {

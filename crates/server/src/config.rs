@@ -66,8 +66,8 @@ impl Default for Bounds {
             max_headers: 100,
             max_connections: 1024,
             header_read_timeout: Duration::from_secs(30),
-            body_read_timeout: Duration::from_secs(60),
-            request_timeout: Duration::from_secs(60),
+            body_read_timeout: Duration::from_mins(1),
+            request_timeout: Duration::from_mins(1),
         }
     }
 }

@@ -42,13 +42,13 @@ impl Connections {
     pub(crate) fn new(bounds: &Bounds) -> Self {
         let mut builder = auto::Builder::new(TokioExecutor::new());
         let head = bounds.max_header_bytes.max(LEAST_HEADER_BYTES);
+        // Not `pipeline_flush`: with it, hyper never sends the 400 for a head that it cannot parse.
         builder
             .http1()
             .timer(TokioTimer::new())
             .header_read_timeout(bounds.header_read_timeout)
             .max_headers(bounds.max_headers)
-            .max_buf_size(head)
-            .pipeline_flush(true);
+            .max_buf_size(head);
         builder
             .http2()
             .timer(TokioTimer::new())

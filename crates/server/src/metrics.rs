@@ -1,4 +1,4 @@
-//! What the server counts, in the OpenMetrics text format.
+//! What the server counts, in the `OpenMetrics` text format.
 //!
 //! Labels come from closed sets: routes, classes of status codes, and the names of models that the registry knows.
 //! Anything else is `unknown`, so that no client can make the number of time series grow.

@@ -1,0 +1,87 @@
+//! Probes, metrics and the cold-start report.
+
+use std::time::Duration;
+
+use crate::harness::{ADD, TestServer, load, load_request};
+
+#[tokio::test]
+async fn metrics_count_by_model_route_and_class() {
+    let server = TestServer::start(&["add"]).await;
+    for _ in 0..3 {
+        server.post("/v2/models/add/infer", ADD).await;
+    }
+    server.post("/v2/models/add/infer", "{").await;
+    for n in 0..20 {
+        server.get(&format!("/v2/models/made-up-{n}")).await;
+        server.get(&format!("/made-up-{n}")).await;
+    }
+    let answer = server.admin("/metrics").await;
+    assert!(answer.header("content-type").starts_with("application/openmetrics-text"));
+    for line in [
+        "modelwright_requests_total{model=\"add\",route=\"infer\",code=\"2xx\"} 3",
+        "modelwright_requests_total{model=\"add\",route=\"infer\",code=\"4xx\"} 1",
+        "modelwright_requests_total{model=\"unknown\",route=\"model_metadata\",code=\"4xx\"} 20",
+        "modelwright_requests_total{model=\"unknown\",route=\"none\",code=\"4xx\"} 20",
+        "modelwright_inference_duration_seconds_count{model=\"add\"} 3",
+        "modelwright_queue_duration_seconds_count{model=\"add\"} 3",
+        "modelwright_model_ready{model=\"add\"} 1",
+        "modelwright_queue_requests{model=\"add\"} 0",
+        "modelwright_requests_in_flight 0",
+        "modelwright_model_info{model=\"add\",version=\"1\",execution_provider=\"CPU\",runtime_version=\"1.",
+        "modelwright_model_load_seconds{model=\"add\"} ",
+        "modelwright_model_warmup_seconds{model=\"add\"} ",
+        "process_start_time_seconds ",
+        "modelwright_build_info{version=\"",
+    ] {
+        assert!(answer.body.contains(line), "{line} is missing in:\n{}", answer.body);
+    }
+    assert!(!answer.body.contains("made-up"), "a client made a time series");
+    assert!(answer.body.ends_with("# EOF\n"));
+}
+
+#[tokio::test]
+async fn the_cold_start_report_has_the_stages_of_every_model() {
+    let server = TestServer::start(&["picky"]).await;
+    server.registry.ready("add", load(&load_request("add")).with_fetch_time(Duration::from_millis(1500)));
+    server.registry.loading("later");
+    server.registry.failed("bad", "ModelRejected", "no graph");
+    let report = server.admin("/debug/coldstart").await.json();
+    assert!(report["uptimeMs"].as_f64().unwrap() > 0.0);
+    let model = |name: &str| {
+        report["models"].as_array().unwrap().iter().find(|model| model["name"] == name).unwrap().clone()
+    };
+    let add = model("add");
+    assert_eq!(
+        (&add["state"], &add["version"], &add["fetchMs"]),
+        (&"Ready".into(), &"1".into(), &1500.0.into())
+    );
+    for stage in ["readyAfterMs", "libraryMs", "sessionMs", "warmUpMs", "firstRunMs", "steadyRunMs"] {
+        assert!(add[stage].as_f64().unwrap() >= 0.0, "{stage}: {add}");
+    }
+    assert!(model("picky")["warmUpFailure"].as_str().unwrap().contains("Gather"));
+    assert_eq!(model("later")["state"], "Loading");
+    assert_eq!(model("bad")["message"], "ModelRejected: no graph");
+}
+
+#[tokio::test]
+async fn the_admin_port_has_probes_and_nothing_else() {
+    let server = TestServer::start(&["add"]).await;
+    assert_eq!(server.admin("/livez").await.body, "ok\n");
+    assert_eq!(server.admin("/readyz").await.body, "ok\n");
+    let absent = server.admin("/v2/models/add").await;
+    assert_eq!(absent.status, 404);
+    assert!(absent.error().contains("/readyz"), "{absent:?}");
+    let post = server.send(server.client.post(format!("http://{}/livez", server.admin))).await;
+    assert_eq!((post.status, post.header("allow")), (405, "GET, HEAD"));
+    let head = server.send(server.client.head(format!("http://{}/readyz", server.admin))).await;
+    assert_eq!((head.status, head.body.as_str()), (200, ""));
+    assert_eq!(server.get("/metrics").await.status, 404, "metrics are not for clients");
+}
+
+#[tokio::test]
+async fn a_server_without_models_is_not_ready() {
+    let server = TestServer::start(&[]).await;
+    let ready = server.admin("/readyz").await;
+    assert_eq!((ready.status, ready.body.as_str()), (503, "no model has been declared\n"));
+    assert_eq!(server.post("/predict", ADD).await.status, 404);
+}

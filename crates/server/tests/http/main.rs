@@ -1,0 +1,10 @@
+//! The whole server over real sockets: one server per test, on ports that the system picks.
+//!
+//! The tests need ONNX Runtime; without it they fail with the command that gets it.
+
+mod admin;
+mod harness;
+mod hostile;
+mod lifecycle;
+mod overload;
+mod protocol;
