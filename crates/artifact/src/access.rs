@@ -117,11 +117,13 @@ impl Kind {
         };
         match address.segments() {
             // IPv4-mapped, IPv4-compatible, NAT64 and 6to4 addresses mean the IPv4 address inside them.
-            [0, 0, 0, 0, 0, 0 | 0xffff, high, low] | [0x64, 0xff9b, 0, 0, 0, 0, high, low] | [0x2002, high, low, ..] => {
-                embedded(high, low)
-            }
+            [0, 0, 0, 0, 0, 0 | 0xffff, high, low]
+            | [0x64, 0xff9b, 0, 0, 0, 0, high, low]
+            | [0x2002, high, low, ..] => embedded(high, low),
             // AWS, Google.
-            [0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254 | 0x23] | [0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254] => Self::Metadata,
+            [0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254 | 0x23] | [0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254] => {
+                Self::Metadata
+            }
             [0xfe80..=0xfebf, ..] => Self::LinkLocal,
             [0xff00..=0xffff, ..] => Self::Multicast,
             [0xfc00..=0xfdff | 0xfec0..=0xfeff, ..] => Self::Private,

@@ -97,7 +97,10 @@ impl Credentials {
     fn insert(&mut self, name: &str, value: String) -> Result<(), String> {
         let Some(known) = CREDENTIAL_NAMES.into_iter().find(|known| *known == name) else {
             let name: String = name.chars().take(60).flat_map(char::escape_debug).collect();
-            return Err(format!("{name} is not a name that is read; the names are {}", CREDENTIAL_NAMES.join(", ")));
+            return Err(format!(
+                "{name} is not a name that is read; the names are {}",
+                CREDENTIAL_NAMES.join(", ")
+            ));
         };
         if value.len() > MAX_VALUE {
             return Err(format!("the value of {known} is longer than 1 MiB"));
@@ -184,7 +187,9 @@ mod tests {
 
     #[test]
     fn lookup_takes_only_known_names_and_no_empty_values() {
-        let credentials = Credentials::from_lookup(|name| Some(if name == AWS_REGION { String::new() } else { "x".into() }));
+        let credentials = Credentials::from_lookup(|name| {
+            Some(if name == AWS_REGION { String::new() } else { "x".into() })
+        });
         assert_eq!(credentials.names().count(), CREDENTIAL_NAMES.len() - 1);
         assert!(Credentials::from_map([("PATH".to_owned(), "x".to_owned())]).is_err());
     }

@@ -113,7 +113,9 @@ pub enum Error {
         status: u16,
     },
     /// A TLS connection that could not be made or trusted.
-    #[error("{what}: no trusted TLS connection: {problem}; a private authority's certificate goes into `ca.crt`")]
+    #[error(
+        "{what}: no trusted TLS connection: {problem}; a private authority's certificate goes into `ca.crt`"
+    )]
     TlsFailed {
         /// The uri.
         what: String,
@@ -348,7 +350,10 @@ impl Error {
             | Self::StoreUnreachable { .. }
             | Self::Truncated { .. } => Class::Unreachable,
             Self::Internal { .. } => Class::Bug,
-            Self::UnsafeTarget { .. } | Self::FolderInUse { .. } | Self::CannotWrite { .. } | Self::DiskFull { .. } => Class::CannotWrite,
+            Self::UnsafeTarget { .. }
+            | Self::FolderInUse { .. }
+            | Self::CannotWrite { .. }
+            | Self::DiskFull { .. } => Class::CannotWrite,
             Self::SourceChanged { .. } => Class::TryAgain,
             Self::DigestMismatch { .. } => Class::DigestMismatch,
             Self::RevisionCollision { .. } => Class::Refused,

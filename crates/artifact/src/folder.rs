@@ -27,7 +27,8 @@ impl Folder {
     /// Opens the folder at `path`; the path itself may lead through links, which are the caller's own.
     pub(crate) fn open(path: &Path) -> Result<Self, Error> {
         let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC;
-        let handle = fs::open(path, flags, Mode::empty()).map_err(|error| Error::reading(path, error.into()))?;
+        let handle =
+            fs::open(path, flags, Mode::empty()).map_err(|error| Error::reading(path, error.into()))?;
         Ok(Self { handle, path: path.to_owned() })
     }
 
@@ -112,7 +113,9 @@ impl Folder {
         let handle = match opened {
             Ok(handle) => handle,
             Err(rustix::io::Errno::NOENT) => return Ok(None),
-            Err(error) => return Err(self.refusal(name).unwrap_or_else(|| Error::reading(path, error.into()))),
+            Err(error) => {
+                return Err(self.refusal(name).unwrap_or_else(|| Error::reading(path, error.into())));
+            }
         };
         let stat = fs::fstat(&handle).map_err(|error| Error::reading(&path, error.into()))?;
         if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile {

@@ -42,6 +42,8 @@ pub use manifest::{
 pub use path::RelativePath;
 pub use progress::{NoProgress, Progress};
 pub use publish::{PublishRequest, Published, publish};
-pub use resolve::{Kind, Probe, RemoteFile, ResolveRequest, Resolved, Retrievable, SourceFile, probe, resolve};
+pub use resolve::{
+    Kind, Probe, RemoteFile, ResolveRequest, Resolved, Retrievable, SourceFile, probe, resolve,
+};
 pub use uri::SourceUri;
 pub use verify::{Verified, verify};

@@ -70,7 +70,9 @@ impl Manifest {
         seed: Option<u64>,
     ) -> Result<Self, Error> {
         if let Some(seed) = seed.filter(|seed| *seed > MAX_EXACT) {
-            return Err(invalid(format!("seed {seed} is over 2^53 - 1, the largest that JSON carries exactly")));
+            return Err(invalid(format!(
+                "seed {seed} is over 2^53 - 1, the largest that JSON carries exactly"
+            )));
         }
         (self.inputs, self.numerics_version, self.seed) = (Some(inputs), numerics_version, seed);
         Ok(self)
@@ -84,7 +86,8 @@ impl Manifest {
         if bytes.len() > MAX_MANIFEST_BYTES {
             return Err(invalid(format!("it has {} bytes, more than {MAX_MANIFEST_BYTES}", bytes.len())));
         }
-        let version: ContractOnly = serde_json::from_slice(bytes).map_err(|error| invalid(error.to_string()))?;
+        let version: ContractOnly =
+            serde_json::from_slice(bytes).map_err(|error| invalid(error.to_string()))?;
         if version.contract != CONTRACT {
             return Err(invalid(format!(
                 "its contract is {:?}; this version reads {CONTRACT:?}: use a newer modelwright",
@@ -94,7 +97,9 @@ impl Manifest {
         let document: Document = serde_json::from_slice(bytes).map_err(|error| invalid(error.to_string()))?;
         let manifest = document.into_manifest()?;
         if manifest.to_bytes()? != bytes {
-            return Err(invalid("it is not in the canonical form of RFC 8785, so its digest would mean nothing".into()));
+            return Err(invalid(
+                "it is not in the canonical form of RFC 8785, so its digest would mean nothing".into(),
+            ));
         }
         Ok(manifest)
     }
@@ -249,7 +254,8 @@ impl<'de> Deserialize<'de> for Files {
 impl Document {
     fn into_manifest(self) -> Result<Manifest, Error> {
         let digest = |what: &str, hex: &str| {
-            Digest::from_hex(hex).ok_or_else(|| invalid(format!("{what} is not 64 lower-case hexadecimal digits")))
+            Digest::from_hex(hex)
+                .ok_or_else(|| invalid(format!("{what} is not 64 lower-case hexadecimal digits")))
         };
         let mut files = BTreeMap::new();
         for (path, file) in self.files.0 {

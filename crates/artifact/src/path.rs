@@ -70,7 +70,9 @@ fn problem(path: &str) -> Option<&'static str> {
         "" => Some("a component is empty"),
         "." | ".." => Some("it steps out of the revision with . or .."),
         _ if component.len() > MAX_COMPONENT => Some("a component is longer than 255 bytes"),
-        _ if component.starts_with(RESERVED_PREFIX) => Some("names that begin with .modelwright- are reserved"),
+        _ if component.starts_with(RESERVED_PREFIX) => {
+            Some("names that begin with .modelwright- are reserved")
+        }
         _ => None,
     })
 }

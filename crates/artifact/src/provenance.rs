@@ -98,7 +98,8 @@ pub async fn write(
             }
             Err(Error::Unsupported {
                 what: store.describe(&path),
-                problem: "another run of this id has written its provenance; give every run an id of its own".into(),
+                problem: "another run of this id has written its provenance; give every run an id of its own"
+                    .into(),
             })
         }
     }
@@ -140,7 +141,10 @@ mod tests {
         assert_eq!(write(&prefix, &connection, &manifest(), &run).await.unwrap_err().reason(), "Unsupported");
         for id in ["a/b", "..", "", "\0"] {
             run.id = format!("{id}/x");
-            assert_eq!(write(&prefix, &connection, &manifest(), &run).await.unwrap_err().reason(), "UnsafePath");
+            assert_eq!(
+                write(&prefix, &connection, &manifest(), &run).await.unwrap_err().reason(),
+                "UnsafePath"
+            );
         }
     }
 }

@@ -7,6 +7,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::TryStreamExt as _;
@@ -17,8 +18,16 @@ use crate::progress::Transfer;
 use crate::store::{Put, Source, Store, blocking};
 use crate::verify::{manifest_in, open_file, verify_file};
 use crate::{
-    Connection, Digest, Error, FileEntry, MANIFEST_FILE, MAX_MANIFEST_BYTES, Manifest, Progress, RelativePath, SourceUri,
+    Connection, Digest, Error, FileEntry, MANIFEST_FILE, MAX_MANIFEST_BYTES, Manifest, Progress,
+    RelativePath, SourceUri,
 };
+
+/// How often a file is uploaded that the store refuses because somebody uploads the same.
+const UPLOAD_ATTEMPTS: u32 = 5;
+/// How often a file is looked at that is being replaced.
+const LOOKS: u32 = 20;
+/// The first pause between two looks; the second is twice as long, and so on.
+const LOOK_PAUSE: Duration = Duration::from_millis(10);
 
 /// What to publish and where to.
 #[derive(Clone, Debug)]
@@ -125,18 +134,7 @@ impl Publisher<'_> {
         for (path, entry) in self.manifest.files() {
             let key = self.key(path.as_str());
             let source = self.source(path, *entry).await?;
-            // Left by an interrupted upload, or by somebody who publishes the same at this moment.
-            if self.holds(&key, entry).await? {
-                continue;
-            }
-            {
-                let transfer = Transfer::begin(self.progress, Some(entry.size), path.as_str());
-                self.store.upload(&key, source, entry.size, &transfer).await?;
-            }
-            written += entry.size;
-            if !self.holds(&key, entry).await? {
-                return Err(self.collision(&key));
-            }
+            written += self.upload(&key, source, path, entry).await?;
         }
         let bytes = Bytes::from(self.manifest.to_bytes()?);
         let size = bytes.len() as u64;
@@ -144,7 +142,50 @@ impl Publisher<'_> {
             written += size;
         }
         // Somebody may have been faster, or the store may not honour conditions: what counts is what is there now.
-        if self.manifest_is_there().await? { Ok(written) } else { Err(self.collision(&self.key(MANIFEST_FILE))) }
+        if self.manifest_is_there().await? {
+            Ok(written)
+        } else {
+            Err(self.collision(&self.key(MANIFEST_FILE)))
+        }
+    }
+
+    /// Uploads one file unless it is there, and reads it back.
+    ///
+    /// Two publishers of one file can make a store refuse one of them: Azure forgets the blocks of the second when the
+    /// first commits the same blob. What counts is what is there afterwards.
+    async fn upload(
+        &self,
+        key: &str,
+        source: Source,
+        path: &RelativePath,
+        entry: &FileEntry,
+    ) -> Result<u64, Error> {
+        // Left by an interrupted upload, or by somebody who publishes the same at this moment.
+        if self.holds(key, entry).await? {
+            return Ok(0);
+        }
+        for attempt in 1.. {
+            let sent = {
+                let transfer = Transfer::begin(self.progress, Some(entry.size), path.as_str());
+                self.store.upload(key, source.clone(), entry.size, &transfer).await
+            };
+            let failure = match sent {
+                Ok(()) => None,
+                Err(
+                    error @ (Error::StoreRefused { .. }
+                    | Error::SourceNotFound { .. }
+                    | Error::SourceChanged { .. }),
+                ) => Some(error),
+                Err(error) => return Err(error),
+            };
+            match (self.holds(key, entry).await?, failure) {
+                (true, _) => break,
+                (false, None) => return Err(self.collision(key)),
+                (false, Some(error)) if attempt == UPLOAD_ATTEMPTS => return Err(error),
+                (false, Some(_)) => {}
+            }
+        }
+        Ok(entry.size)
     }
 
     /// The local file, verified.
@@ -160,6 +201,19 @@ impl Publisher<'_> {
 
     /// Whether the store holds exactly these bytes.
     async fn holds(&self, key: &str, entry: &FileEntry) -> Result<bool, Error> {
+        for attempt in 1.. {
+            match self.holds_now(key, entry).await {
+                // Replaced between the look and the read, by somebody who publishes the same: look again.
+                Err(Error::SourceChanged { .. } | Error::SourceNotFound { .. }) if attempt < LOOKS => {
+                    tokio::time::sleep(LOOK_PAUSE * attempt).await;
+                }
+                done => return done,
+            }
+        }
+        Ok(false)
+    }
+
+    async fn holds_now(&self, key: &str, entry: &FileEntry) -> Result<bool, Error> {
         let file = match self.store.head(key).await {
             Ok(file) if file.size.is_some_and(|size| size != entry.size) => return Ok(false),
             Ok(file) => file,
@@ -168,20 +222,12 @@ impl Publisher<'_> {
         };
         let mut inspector = Inspector::plain();
         let mut chunks = self.store.read(&file, 0);
-        loop {
-            match chunks.try_next().await {
-                Ok(None) => break,
-                Ok(Some(chunk)) => {
-                    inspector = blocking(move || {
-                        inspector.hash(&chunk);
-                        Ok(inspector)
-                    })
-                    .await?;
-                }
-                // Replaced between the look and the read, by somebody who publishes the same: not these bytes yet.
-                Err(Error::SourceChanged { .. }) => return Ok(false),
-                Err(error) => return Err(error),
-            }
+        while let Some(chunk) = chunks.try_next().await? {
+            inspector = blocking(move || {
+                inspector.hash(&chunk);
+                Ok(inspector)
+            })
+            .await?;
         }
         Ok(inspector.seen() == (entry.sha256, entry.size))
     }

@@ -48,7 +48,8 @@ impl SourceUri {
     /// assert!(SourceUri::parse("models/bc", None).is_err());
     /// ```
     pub fn parse(text: &str, base: Option<&Path>) -> Result<Self, Error> {
-        let refuse = |problem: &str| Err(Error::InvalidUri { uri: without_userinfo(text), problem: problem.into() });
+        let refuse =
+            |problem: &str| Err(Error::InvalidUri { uri: without_userinfo(text), problem: problem.into() });
         if text.len() > MAX_URI {
             return refuse("it is longer than 2048 bytes");
         }
@@ -166,19 +167,20 @@ fn bucket(store: ObjectStoreKind, rest: &str) -> Result<Place, String> {
 
 fn web(text: &str) -> Result<Place, String> {
     let rest = text.split_once(':').map_or("", |(_, rest)| rest);
-    authority(rest)?;
-    let url = Url::parse(text).map_err(|error| error.to_string())?;
-    if url.host_str().is_none_or(str::is_empty) {
+    // Looked at before it is parsed: the parser takes `https:///a` for the host `a`.
+    if authority(rest)?.0.is_empty() {
         return Err("it names no host".into());
     }
-    Ok(Place::Http(url))
+    Url::parse(text).map(Place::Http).map_err(|error| error.to_string())
 }
 
 fn volume(rest: &str) -> Result<Place, String> {
     let (claim, path) = authority(rest)?;
     let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '.' | '-');
     if claim.is_empty() || !claim.chars().all(allowed) {
-        return Err("write pvc://<claim>/<path>; a claim's name holds lower-case letters, digits, - and .".into());
+        return Err(
+            "write pvc://<claim>/<path>; a claim's name holds lower-case letters, digits, - and .".into()
+        );
     }
     check_path(path)?;
     Ok(Place::Volume { claim: claim.into(), path: path.into() })
@@ -227,7 +229,12 @@ mod tests {
     #[case("gs://models/bc/", ObjectStoreKind::Gcs, "models", "bc/")]
     #[case("az://container", ObjectStoreKind::Azure, "container", "")]
     #[case("s3://models/with space/größe", ObjectStoreKind::S3, "models", "with space/größe")]
-    fn bucket_uris_are_split(#[case] text: &str, #[case] store: ObjectStoreKind, #[case] bucket: &str, #[case] key: &str) {
+    fn bucket_uris_are_split(
+        #[case] text: &str,
+        #[case] store: ObjectStoreKind,
+        #[case] bucket: &str,
+        #[case] key: &str,
+    ) {
         let uri = SourceUri::parse(text, None).unwrap();
         assert_eq!(*uri.place(), Place::Bucket { store, bucket: bucket.into(), key: key.into() });
         assert_eq!(uri.to_string(), text);

@@ -5,9 +5,7 @@ use std::io::Read as _;
 use std::path::Path;
 
 use crate::folder::Folder;
-use crate::{
-    Digest, Error, FileEntry, Hasher, MANIFEST_FILE, MAX_MANIFEST_BYTES, Manifest, RelativePath,
-};
+use crate::{Digest, Error, FileEntry, Hasher, MANIFEST_FILE, MAX_MANIFEST_BYTES, Manifest, RelativePath};
 
 /// Bytes of a local file that are read at a time.
 const BUFFER_BYTES: usize = 1 << 20;
@@ -47,7 +45,9 @@ pub(crate) fn manifest_in(folder: &Folder) -> Result<Manifest, Error> {
     let mut bytes = Vec::new();
     // One byte more than allowed, so that the manifest itself says what is too long.
     let mut bounded = file.take(MAX_MANIFEST_BYTES as u64 + 1);
-    bounded.read_to_end(&mut bytes).map_err(|error| Error::reading(folder.path().join(MANIFEST_FILE), error))?;
+    bounded
+        .read_to_end(&mut bytes)
+        .map_err(|error| Error::reading(folder.path().join(MANIFEST_FILE), error))?;
     Manifest::parse(&bytes)
 }
 
@@ -122,7 +122,9 @@ mod tests {
         let (folder, manifest) = revision();
         fs::write(folder.path().join("data/weights.bin"), b"weightz").unwrap();
         let message = refusal(folder.path(), &manifest).to_string();
-        for part in ["data/weights.bin", &Digest::of(b"weights").to_string(), &Digest::of(b"weightz").to_string()] {
+        for part in
+            ["data/weights.bin", &Digest::of(b"weights").to_string(), &Digest::of(b"weightz").to_string()]
+        {
             assert!(message.contains(part), "{message}");
         }
     }
@@ -132,7 +134,9 @@ mod tests {
         let (folder, manifest) = revision();
         let other = Digest::of(b"other");
         let message = verify(folder.path(), &other).unwrap_err().to_string();
-        assert!(message.contains(&other.to_string()) && message.contains(&manifest.digest().unwrap().to_string()));
+        assert!(
+            message.contains(&other.to_string()) && message.contains(&manifest.digest().unwrap().to_string())
+        );
     }
 
     #[test]
@@ -155,7 +159,8 @@ mod tests {
 
         let (folder, manifest) = revision();
         fs::rename(folder.path().join(MODEL_FILE), elsewhere.path().join(MODEL_FILE)).unwrap();
-        std::os::unix::fs::symlink(elsewhere.path().join(MODEL_FILE), folder.path().join(MODEL_FILE)).unwrap();
+        std::os::unix::fs::symlink(elsewhere.path().join(MODEL_FILE), folder.path().join(MODEL_FILE))
+            .unwrap();
         assert_eq!(refusal(folder.path(), &manifest).reason(), "UnsafeTarget");
     }
 

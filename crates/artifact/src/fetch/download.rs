@@ -51,8 +51,22 @@ pub(super) struct Downloads<'a> {
 }
 
 impl<'a> Downloads<'a> {
-    pub(super) fn new(store: &'a Store, folder: Arc<Folder>, progress: &'a dyn Progress, verified: bool) -> Self {
-        Self { store, folder, progress, verified, finished: Vec::new(), current: None, continued: false, bytes_read: 0 }
+    pub(super) fn new(
+        store: &'a Store,
+        folder: Arc<Folder>,
+        progress: &'a dyn Progress,
+        verified: bool,
+    ) -> Self {
+        Self {
+            store,
+            folder,
+            progress,
+            verified,
+            finished: Vec::new(),
+            current: None,
+            continued: false,
+            bytes_read: 0,
+        }
     }
 
     /// Whether any file began with what an earlier run had left.
@@ -124,7 +138,8 @@ impl<'a> Downloads<'a> {
                     return Ok((Arc::new(file), inspector));
                 }
             }
-            let text = serde_json::to_vec(&state).map_err(|error| Error::Internal { detail: error.to_string() })?;
+            let text =
+                serde_json::to_vec(&state).map_err(|error| Error::Internal { detail: error.to_string() })?;
             // The content goes before the state that vouches for it.
             file.set_len(0).map_err(|error| Error::writing(parent.path().join(&names.content), error))?;
             parent.write_whole(&names.unfinished_state, &names.state, &text)?;

@@ -19,8 +19,8 @@ use crate::resolve::{
 use crate::store::{Store, blocking};
 use crate::verify::{manifest_in, open_file, verify_file};
 use crate::{
-    Digest, Error, FileEntry, Kind, MANIFEST_FILE, MODEL_FILE, Manifest, Probe, Progress, RelativePath, RemoteFile,
-    ResolveRequest, Resolved, Retrievable, SourceFile,
+    Digest, Error, FileEntry, Kind, MANIFEST_FILE, MODEL_FILE, Manifest, Probe, Progress, RelativePath,
+    RemoteFile, ResolveRequest, Resolved, Retrievable, SourceFile,
 };
 use download::{Downloads, Wanted};
 
@@ -155,7 +155,8 @@ enum Plan {
 impl Plan {
     async fn of(request: &FetchRequest<'_>, store: &Store) -> Result<Self, Error> {
         if let Some(resolved) = request.resolved {
-            let remotes = resolved.files.iter().map(|file| (file.path.clone(), file.remote.clone())).collect();
+            let remotes =
+                resolved.files.iter().map(|file| (file.path.clone(), file.remote.clone())).collect();
             let (kind, manifest, probe) = (resolved.kind, resolved.manifest.clone(), resolved.probe.clone());
             return Ok(Self::Known { kind, manifest, remotes, probe });
         }
@@ -218,9 +219,9 @@ async fn known(
     let mut files = Vec::with_capacity(manifest.files().len());
     let mut facts = None;
     for (path, entry) in manifest.files() {
-        let remote = remotes.get(path).ok_or_else(|| Error::Internal {
-            detail: format!("nothing is known of where {path} is"),
-        })?;
+        let remote = remotes
+            .get(path)
+            .ok_or_else(|| Error::Internal { detail: format!("nothing is known of where {path} is") })?;
         let model = path.as_str() == MODEL_FILE;
         let wanted = Wanted { path: path.clone(), remote: remote.clone(), expected: Some(*entry), model };
         let inspected = downloads.download(wanted).await?;
@@ -229,7 +230,8 @@ async fn known(
             facts = Some(facts_of(inspected)?);
         }
     }
-    let facts = facts.ok_or_else(|| Error::Internal { detail: "a revision without a model was fetched".into() })?;
+    let facts =
+        facts.ok_or_else(|| Error::Internal { detail: "a revision without a model was fetched".into() })?;
     Ok((files, facts))
 }
 

@@ -162,7 +162,9 @@ pub(crate) async fn external_data(
         if path.as_str() == MODEL_FILE || path.as_str() == MANIFEST_FILE {
             return Err(Error::Unsupported {
                 what,
-                problem: format!("it keeps weights in {path}, a name that a revision needs itself; save it with another"),
+                problem: format!(
+                    "it keeps weights in {path}, a name that a revision needs itself; save it with another"
+                ),
             });
         }
         if !listing.iter().any(|file| file.path == path.as_str()) {

@@ -82,13 +82,18 @@ impl Reader<'_> {
                 let read = self.inspect(&remote, Inspector::model()).await?;
                 if read.entry != *entry {
                     let what = self.store.describe(path.as_str());
-                    return Err(Error::DigestMismatch { what, expected: entry.sha256, found: read.entry.sha256 });
+                    return Err(Error::DigestMismatch {
+                        what,
+                        expected: entry.sha256,
+                        found: read.entry.sha256,
+                    });
                 }
                 facts = Some(facts_of(read)?);
             }
             files.push(SourceFile { path, entry: *entry, remote });
         }
-        let facts = facts.ok_or_else(|| Error::Internal { detail: "a revision without a model was read".into() })?;
+        let facts =
+            facts.ok_or_else(|| Error::Internal { detail: "a revision without a model was read".into() })?;
         Ok((manifest.clone(), files, facts))
     }
 

@@ -62,7 +62,9 @@ fn client(connection: &Connection, redirects: Policy) -> Result<reqwest::Client,
         }
         builder = builder.tls_certs_merge(certificates);
     }
-    builder.build().map_err(|_| unusable("no HTTP client can be made: this system has no trusted certificates"))
+    builder
+        .build()
+        .map_err(|_| unusable("no HTTP client can be made: this system has no trusted certificates"))
 }
 
 /// Resolves with the system's resolver and refuses a name if any of its addresses is forbidden.
@@ -136,14 +138,18 @@ impl HttpService for Guarded {
 
 /// Checks the endpoint of an object store as it is written; what its name resolves to is checked when it is asked.
 pub(super) fn check_endpoint(rules: AccessRules, endpoint: &str) -> Result<(), Error> {
-    let refuse = |problem: &str| {
-        Error::InvalidCredentials { problem: format!("the endpoint is not usable: {problem}") }
+    let refuse = |problem: &str| Error::InvalidCredentials {
+        problem: format!("the endpoint is not usable: {problem}"),
     };
     let url = url::Url::parse(endpoint).map_err(|error| refuse(&error.to_string()))?;
     if !matches!(url.scheme(), "http" | "https") {
         return Err(refuse("it must begin with https:// or http://"));
     }
-    if !url.username().is_empty() || url.password().is_some() || url.query().is_some() || url.fragment().is_some() {
+    if !url.username().is_empty()
+        || url.password().is_some()
+        || url.query().is_some()
+        || url.fragment().is_some()
+    {
         return Err(refuse("it may not hold a user, a password, a query or a fragment"));
     }
     let host = url.host_str().ok_or_else(|| refuse("it names no host"))?;

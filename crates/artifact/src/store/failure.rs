@@ -15,9 +15,11 @@ pub(super) struct RedirectRefusal(pub(super) &'static str);
 
 /// The error and its causes, those wrapped in `io::Error` included.
 fn causes<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
-    std::iter::successors(Some(error), |&error| match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
-        Some(inner) => Some(inner as &(dyn StdError + 'static)),
-        None => error.source(),
+    std::iter::successors(Some(error), |&error| {
+        match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+            Some(inner) => Some(inner as &(dyn StdError + 'static)),
+            None => error.source(),
+        }
     })
 }
 
@@ -52,7 +54,9 @@ pub(super) fn of_transport(error: &(dyn StdError + 'static), what: &str) -> Erro
     if kinds().any(|kind| kind == io::ErrorKind::ConnectionRefused) {
         return Error::ConnectionRefused { what };
     }
-    let problem = if client.is_some_and(reqwest::Error::is_timeout) || kinds().any(|kind| kind == io::ErrorKind::TimedOut) {
+    let problem = if client.is_some_and(reqwest::Error::is_timeout)
+        || kinds().any(|kind| kind == io::ErrorKind::TimedOut)
+    {
         "it does not answer in time"
     } else if client.is_some_and(reqwest::Error::is_connect) {
         "no connection can be made"
@@ -68,9 +72,16 @@ pub(super) fn of_status(status: StatusCode, what: &str, action: &'static str) ->
     match status.as_u16() {
         404 | 410 => Error::SourceNotFound { what },
         401 | 403 | 407 => Error::AccessDenied { what, action },
-        412 | 416 => Error::SourceChanged { what, problem: "its entity tag or size is another than before".into() },
-        300..=399 => Error::RedirectRefused { what, problem: "an object store must answer itself; check endpoint and region" },
-        408 | 429 | 500.. => Error::StoreUnreachable { what, problem: format!("HTTP status {}", status.as_u16()) },
+        412 | 416 => {
+            Error::SourceChanged { what, problem: "its entity tag or size is another than before".into() }
+        }
+        300..=399 => Error::RedirectRefused {
+            what,
+            problem: "an object store must answer itself; check endpoint and region",
+        },
+        408 | 429 | 500.. => {
+            Error::StoreUnreachable { what, problem: format!("HTTP status {}", status.as_u16()) }
+        }
         status => Error::StoreRefused { what, status },
     }
 }
@@ -90,9 +101,10 @@ pub(super) fn of_object_store(error: &object_store::Error, what: &str, action: &
         Store::InvalidPath { .. } => {
             Error::InvalidUri { uri: text(), problem: "the store cannot have such a path".into() }
         }
-        Store::NotSupported { .. } | Store::NotImplemented { .. } => {
-            Error::Unsupported { what: text(), problem: format!("the store does not offer what it takes to {action}") }
-        }
+        Store::NotSupported { .. } | Store::NotImplemented { .. } => Error::Unsupported {
+            what: text(),
+            problem: format!("the store does not offer what it takes to {action}"),
+        },
         other => match status(other) {
             Some(status) => of_status(status, what, action),
             None => of_transport(other, what),

@@ -63,7 +63,9 @@ impl Local {
                     let kind = entry.file_type().map_err(|error| Error::reading(entry.path(), error))?;
                     if kind.is_dir() {
                         folders.push(path);
-                    } else if let Some(metadata) = fs::metadata(entry.path()).ok().filter(fs::Metadata::is_file) {
+                    } else if let Some(metadata) =
+                        fs::metadata(entry.path()).ok().filter(fs::Metadata::is_file)
+                    {
                         files.push(remote(path, &metadata));
                     }
                 }
@@ -79,7 +81,8 @@ impl Local {
             let reading = |error| Error::reading(&place, error);
             // Without waiting: to open a named pipe would block until somebody writes.
             let nonblocking = OFlags::NONBLOCK.bits().cast_signed();
-            let file = OpenOptions::new().read(true).custom_flags(nonblocking).open(&place).map_err(reading)?;
+            let file =
+                OpenOptions::new().read(true).custom_flags(nonblocking).open(&place).map_err(reading)?;
             let same = |file: &File| {
                 let metadata = file.metadata().map_err(|error| Error::reading(&place, error))?;
                 regular(&place, &metadata)?;

@@ -58,7 +58,9 @@ impl Store {
                 None => {
                     return Err(Error::Unsupported {
                         what: uri.to_string(),
-                        problem: format!("the volume {claim} exists in a cluster only; use file: on one machine"),
+                        problem: format!(
+                            "the volume {claim} exists in a cluster only; use file: on one machine"
+                        ),
                     });
                 }
             },
@@ -113,8 +115,10 @@ impl Store {
             }
             _ => {
                 let what = self.describe(&file.path);
-                return stream::once(async { Err(Error::StoreUnreachable { what, problem: "it gives no size".into() }) })
-                    .boxed();
+                return stream::once(async {
+                    Err(Error::StoreUnreachable { what, problem: "it gives no size".into() })
+                })
+                .boxed();
             }
         };
         stream::iter(chunks(from..size, u64::from(self.transfers.chunk_bytes.max(1))))
@@ -211,7 +215,9 @@ pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Error> + Send + 'static,
 ) -> Result<T, Error> {
     let done = tokio::task::spawn_blocking(work).await;
-    done.unwrap_or_else(|error| Err(Error::Internal { detail: format!("a task on local files ended: {error}") }))
+    done.unwrap_or_else(|error| {
+        Err(Error::Internal { detail: format!("a task on local files ended: {error}") })
+    })
 }
 
 /// `range` in pieces of `step` bytes.

@@ -20,7 +20,8 @@ use super::failure::of_object_store;
 use super::{Put, Source};
 use crate::credentials::{
     AWS_ACCESS_KEY_ID, AWS_ENDPOINT_URL, AWS_REGION, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN,
-    AZURE_STORAGE_ACCOUNT_KEY, AZURE_STORAGE_ACCOUNT_NAME, AZURE_STORAGE_SAS_TOKEN, GOOGLE_SERVICE_ACCOUNT_KEY,
+    AZURE_STORAGE_ACCOUNT_KEY, AZURE_STORAGE_ACCOUNT_NAME, AZURE_STORAGE_SAS_TOKEN,
+    GOOGLE_SERVICE_ACCOUNT_KEY,
 };
 use crate::progress::Transfer;
 use crate::uri::ObjectStoreKind;
@@ -83,10 +84,13 @@ impl Objects {
         let prefix = self.key("", what)?;
         let mut listing = self.store.list(Some(&prefix));
         let mut files = Vec::new();
-        while let Some(meta) = listing.try_next().await.map_err(|error| of_object_store(&error, what, "list"))? {
+        while let Some(meta) =
+            listing.try_next().await.map_err(|error| of_object_store(&error, what, "list"))?
+        {
             let key = meta.location.as_ref();
             let below = if self.prefix.is_empty() { Some(key) } else { key.strip_prefix(&self.prefix) };
-            let Some(path) = below.map(|path| path.trim_start_matches('/')).filter(|path| !path.is_empty()) else {
+            let Some(path) = below.map(|path| path.trim_start_matches('/')).filter(|path| !path.is_empty())
+            else {
                 continue;
             };
             if files.len() == limit {
@@ -97,7 +101,12 @@ impl Objects {
         Ok(files)
     }
 
-    pub(super) async fn range(&self, file: &RemoteFile, range: Range<u64>, what: &str) -> Result<Bytes, Error> {
+    pub(super) async fn range(
+        &self,
+        file: &RemoteFile,
+        range: Range<u64>,
+        what: &str,
+    ) -> Result<Bytes, Error> {
         let key = self.key(&file.path, what)?;
         let expected = range.end - range.start;
         let options = GetOptions {
@@ -195,7 +204,8 @@ fn remote(path: String, meta: ObjectMeta) -> RemoteFile {
 }
 
 fn retry(connection: &Connection) -> RetryConfig {
-    let backoff = BackoffConfig { max_backoff: std::time::Duration::from_secs(5), ..BackoffConfig::default() };
+    let backoff =
+        BackoffConfig { max_backoff: std::time::Duration::from_secs(5), ..BackoffConfig::default() };
     RetryConfig { backoff, max_retries: connection.retry.attempts, retry_timeout: connection.retry.timeout }
 }
 
@@ -218,7 +228,11 @@ fn s3(bucket: &str, connection: &Connection) -> Result<Arc<dyn ObjectStore>, Err
         (Some(id), Some(key)) => builder.with_access_key_id(id).with_secret_access_key(key),
         (None, None) if connection.rules.instance_identity => builder,
         (None, None) => builder.with_skip_signature(true),
-        _ => return Err(unusable("AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY belong together; one is missing")),
+        _ => {
+            return Err(unusable(
+                "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY belong together; one is missing",
+            ));
+        }
     };
     if let Some(token) = secret(AWS_SESSION_TOKEN) {
         builder = builder.with_token(token);
@@ -237,8 +251,9 @@ fn gcs(bucket: &str, connection: &Connection) -> Result<Arc<dyn ObjectStore>, Er
     }
     match connection.credentials.get(GOOGLE_SERVICE_ACCOUNT_KEY) {
         Some(key) => {
-            let fields: serde_json::Value = serde_json::from_str(key)
-                .map_err(|_| unusable("GOOGLE_SERVICE_ACCOUNT_KEY is not the JSON of a service account's key"))?;
+            let fields: serde_json::Value = serde_json::from_str(key).map_err(|_| {
+                unusable("GOOGLE_SERVICE_ACCOUNT_KEY is not the JSON of a service account's key")
+            })?;
             if let Some(endpoint) = fields.get("gcs_base_url").and_then(serde_json::Value::as_str) {
                 check_endpoint(connection.rules, endpoint)?;
             }
@@ -280,5 +295,7 @@ fn azure(container: &str, connection: &Connection) -> Result<Arc<dyn ObjectStore
         (None, None) if connection.rules.instance_identity => builder,
         (None, None) => builder.with_skip_signature(true),
     };
-    Ok(Arc::new(builder.build().map_err(|_| unusable("the Azure client cannot be made from the AZURE_* values"))?))
+    Ok(Arc::new(
+        builder.build().map_err(|_| unusable("the Azure client cannot be made from the AZURE_* values"))?,
+    ))
 }

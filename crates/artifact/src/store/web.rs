@@ -7,8 +7,8 @@ use bytes::{Bytes, BytesMut};
 use futures::stream::BoxStream;
 use futures::{StreamExt as _, TryStreamExt as _};
 use http::header::{
-    ACCEPT_ENCODING, ACCEPT_RANGES, AUTHORIZATION, CONTENT_LENGTH, CONTENT_RANGE, ETAG, HeaderMap, HeaderValue,
-    IF_MATCH, LAST_MODIFIED, RANGE,
+    ACCEPT_ENCODING, ACCEPT_RANGES, AUTHORIZATION, CONTENT_LENGTH, CONTENT_RANGE, ETAG, HeaderMap,
+    HeaderValue, IF_MATCH, LAST_MODIFIED, RANGE,
 };
 use http::{Method, StatusCode};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
@@ -20,8 +20,17 @@ use crate::credentials::HTTP_BEARER_TOKEN;
 use crate::{Connection, Error, RemoteFile, Retry, SourceUri};
 
 /// What a path segment may not hold as it is (RFC 3986 §3.3), `%` included: names are not encoded yet.
-const SEGMENT: &AsciiSet =
-    &CONTROLS.add(b' ').add(b'"').add(b'#').add(b'%').add(b'<').add(b'>').add(b'?').add(b'`').add(b'{').add(b'}');
+const SEGMENT: &AsciiSet = &CONTROLS
+    .add(b' ')
+    .add(b'"')
+    .add(b'#')
+    .add(b'%')
+    .add(b'<')
+    .add(b'>')
+    .add(b'?')
+    .add(b'`')
+    .add(b'{')
+    .add(b'}');
 /// Pauses between attempts double from the first to the second.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 /// Marks a modification time that stands in for a missing entity tag.
@@ -44,7 +53,9 @@ impl Web {
             None => None,
             Some(token) => {
                 let mut value = HeaderValue::from_str(&format!("Bearer {}", token.trim())).map_err(|_| {
-                    Error::InvalidCredentials { problem: "HTTP_BEARER_TOKEN holds characters that a header cannot".into() }
+                    Error::InvalidCredentials {
+                        problem: "HTTP_BEARER_TOKEN holds characters that a header cannot".into(),
+                    }
                 })?;
                 value.set_sensitive(true);
                 Some(value)
@@ -71,7 +82,13 @@ impl Web {
         if answer.status().is_success() && number(headers, CONTENT_LENGTH.as_str()).is_some() {
             let ranges = headers.get(ACCEPT_RANGES).is_some_and(|units| units.as_bytes() == b"bytes");
             let size = number(headers, CONTENT_LENGTH.as_str());
-            return Ok(RemoteFile { path: path.to_owned(), size, etag: identity(headers), version: None, ranges });
+            return Ok(RemoteFile {
+                path: path.to_owned(),
+                size,
+                etag: identity(headers),
+                version: None,
+                ranges,
+            });
         }
         let first = HeaderMap::from_iter([(RANGE, HeaderValue::from_static("bytes=0-0"))]);
         let answer = self.attempts(|| self.send(Method::GET, path, first.clone(), what)).await?;
@@ -87,7 +104,12 @@ impl Web {
         Ok(RemoteFile { path: path.to_owned(), size, etag: identity(headers), version: None, ranges })
     }
 
-    pub(super) async fn range(&self, file: &RemoteFile, range: Range<u64>, what: &str) -> Result<Bytes, Error> {
+    pub(super) async fn range(
+        &self,
+        file: &RemoteFile,
+        range: Range<u64>,
+        what: &str,
+    ) -> Result<Bytes, Error> {
         self.attempts(|| self.range_once(file, range.clone(), what)).await
     }
 
@@ -102,7 +124,8 @@ impl Web {
             headers.insert(IF_MATCH, etag);
         }
         let answer = self.send(Method::GET, &file.path, headers, what).await?;
-        let broken = |problem: &str| Error::StoreUnreachable { what: what.to_owned(), problem: problem.to_owned() };
+        let broken =
+            |problem: &str| Error::StoreUnreachable { what: what.to_owned(), problem: problem.to_owned() };
         match (answer.status(), content_range(answer.headers())) {
             (StatusCode::PARTIAL_CONTENT, Some((got, total))) => {
                 super::unchanged(file, identity(answer.headers()).as_deref(), total, what)?;
@@ -154,7 +177,9 @@ impl Web {
                     let got = got + chunk.len() as u64;
                     Ok(Some((chunk, (body, got, what))))
                 }
-                (Ok(None), Some(expected)) if got != expected => Err(Error::Truncated { what, got, expected }),
+                (Ok(None), Some(expected)) if got != expected => {
+                    Err(Error::Truncated { what, got, expected })
+                }
                 (Ok(None), _) => Ok(None),
                 (Err(_), Some(expected)) if got < expected => Err(Error::Truncated { what, got, expected }),
                 (Err(error), _) => Err(of_transport(&error, &what)),
@@ -164,7 +189,13 @@ impl Web {
     }
 
     /// One request. Failures of the server itself are errors, so that they are tried again; other answers are the caller's.
-    async fn send(&self, method: Method, path: &str, headers: HeaderMap, what: &str) -> Result<Response, Error> {
+    async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        headers: HeaderMap,
+        what: &str,
+    ) -> Result<Response, Error> {
         let mut request = self.client.request(method, self.url(path)).headers(headers);
         request = request.header(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         if let Some(authorization) = &self.authorization {
@@ -181,7 +212,10 @@ impl Web {
     }
 
     /// Tries again, within the limits, what may pass.
-    async fn attempts<T, F: Future<Output = Result<T, Error>>>(&self, request: impl Fn() -> F) -> Result<T, Error> {
+    async fn attempts<T, F: Future<Output = Result<T, Error>>>(
+        &self,
+        request: impl Fn() -> F,
+    ) -> Result<T, Error> {
         let begin = Instant::now();
         let mut pause = PAUSES.0;
         let mut attempt = 0;
@@ -226,7 +260,8 @@ fn number(headers: &HeaderMap, name: &str) -> Option<u64> {
 
 /// `bytes 0-9/100`, `bytes 0-9/*` or `bytes */100`: the range (empty in the last) and the size, if it is said.
 fn content_range(headers: &HeaderMap) -> Option<(Range<u64>, Option<u64>)> {
-    let (range, total) = headers.get(CONTENT_RANGE)?.to_str().ok()?.strip_prefix("bytes ")?.split_once('/')?;
+    let (range, total) =
+        headers.get(CONTENT_RANGE)?.to_str().ok()?.strip_prefix("bytes ")?.split_once('/')?;
     let total = total.parse().ok();
     if range == "*" {
         return Some((0..0, total));
