@@ -8,7 +8,7 @@ use tokio::net::TcpStream;
 
 use crate::harness::{ADD, ENDLESS, TestServer, answer, config, load, load_request, slow, until};
 
-const LONG: Duration = Duration::from_secs(3600);
+const LONG: Duration = Duration::from_hours(1);
 
 #[tokio::test]
 async fn a_port_in_use_is_named_with_the_way_out() {

@@ -59,16 +59,12 @@ async fn a_client_that_gives_up_frees_its_place() {
     until(async || {
         let request = server.client.post(server.url("/v2/models/slow/infer")).body(slow(1));
         let mut attempt = tokio::spawn(request.send());
-        match tokio::time::timeout(Duration::from_millis(100), &mut attempt).await {
-            Ok(refused) => {
-                assert_eq!(refused.unwrap().unwrap().status(), 503);
-                false
-            }
-            Err(_) => {
-                next = Some(attempt);
-                true
-            }
+        if let Ok(refused) = tokio::time::timeout(Duration::from_millis(100), &mut attempt).await {
+            assert_eq!(refused.unwrap().unwrap().status(), 503);
+            return false;
         }
+        next = Some(attempt);
+        true
     })
     .await;
     abort(&server);
