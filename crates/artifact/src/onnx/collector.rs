@@ -128,8 +128,7 @@ impl Collector {
         self.measure(0);
         if self.retained > self.limits.retained_bytes {
             return Err(OnnxError::ModelTooComplex {
-                what: format!("names and shapes of more than {} bytes", self.limits.retained_bytes),
-                limit: format!("{} bytes", self.limits.retained_bytes),
+                what: format!("more than {} bytes of names and shapes", self.limits.retained_bytes),
             });
         }
         Ok(())
@@ -171,7 +170,6 @@ impl Collector {
         if self.open.len() >= self.limits.nesting {
             return Err(OnnxError::ModelTooComplex {
                 what: format!("more than {} messages inside each other (subgraphs)", self.limits.nesting),
-                limit: self.limits.nesting.to_string(),
             });
         }
         self.open.push((message, field));
@@ -263,11 +261,8 @@ impl Collector {
     fn leave_value(&mut self, field: Field) -> Result<(), OnnxError> {
         let value = std::mem::take(&mut self.value);
         self.retain(value.name.len())?;
-        if field == Field::Input {
-            self.inputs.push(value)
-        } else {
-            self.outputs.push(value)
-        }
+        let values = if field == Field::Input { &mut self.inputs } else { &mut self.outputs };
+        values.push(value);
         Ok(())
     }
 
@@ -312,7 +307,6 @@ impl Collector {
         if bytes.len() > self.limits.text_bytes {
             return Err(OnnxError::ModelTooComplex {
                 what: format!("a {schema} of more than {} bytes", self.limits.text_bytes),
-                limit: format!("{} bytes", self.limits.text_bytes),
             });
         }
         String::from_utf8(bytes).map_err(|_| self.invalid(format!("{schema} is not UTF-8")))

@@ -34,14 +34,10 @@ pub enum OnnxError {
         problem: String,
     },
     /// More of something than any real model has.
-    #[error(
-        "the model has {what}, more than the {limit} that are read; simplify the model before exporting it"
-    )]
+    #[error("the model has {what}, more than is read of any model; simplify it before exporting it")]
     ModelTooComplex {
-        /// What there is too much of.
+        /// What there is too much of, with the limit.
         what: String,
-        /// The limit, with its unit.
-        limit: String,
     },
     /// More bytes in one file than protobuf can hold.
     #[error(

@@ -205,3 +205,63 @@ fn text(head: &[u8]) -> Option<Format> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    /// A zip archive's first local file header.
+    fn zip_with(name: &str) -> Vec<u8> {
+        let mut head = b"PK\x03\x04".to_vec();
+        head.resize(26, 0);
+        head.extend([u8::try_from(name.len()).unwrap(), 0, 0, 0]);
+        head.extend(name.as_bytes());
+        head.extend([0x80; 40]);
+        head
+    }
+
+    #[rstest]
+    #[case(zip_with("archive/data.pkl"), Format::PyTorch)]
+    #[case(zip_with("metadata.json"), Format::Keras)]
+    #[case(zip_with("arr_0.npy"), Format::NumPy)]
+    #[case(zip_with("model/model.onnx"), Format::Zip)]
+    #[case(b"PK\x03\x04".to_vec(), Format::Zip)]
+    #[case(b"\x80\x02}q".to_vec(), Format::Pickle)]
+    #[case(b"\x80\x05\x95".to_vec(), Format::Pickle)]
+    #[case(b"\x89HDF\r\n\x1a\n".to_vec(), Format::Hdf5)]
+    #[case(b"\x1c\0\0\0TFL3".to_vec(), Format::TfLite)]
+    #[case(b"\x20\0\0\0ORTM".to_vec(), Format::Ort)]
+    #[case(b"GGUF\x03\0\0\0".to_vec(), Format::Gguf)]
+    #[case(b"\x48\x01\0\0\0\0\0\0{\"weight\":".to_vec(), Format::Safetensors)]
+    #[case(b"\x08\x01\x12\xd0\x1f\x0a\x12".to_vec(), Format::SavedModel)]
+    #[case(b"tree\nversion=v4\n".to_vec(), Format::LightGbm)]
+    #[case(b"{\"learner\":{".to_vec(), Format::XgBoost)]
+    #[case(b"{L\0\0\0\0\0\0\0\x07learner".to_vec(), Format::XgBoost)]
+    #[case(b"CBM1\x10".to_vec(), Format::CatBoost)]
+    #[case(b"\x93NUMPY\x01".to_vec(), Format::NumPy)]
+    #[case(b"\x1f\x8b\x08".to_vec(), Format::Gzip)]
+    #[case(b"version https://git-lfs.github.com/spec/v1\n".to_vec(), Format::GitLfsPointer)]
+    #[case(b"\n<!doctype HTML><title>404</title>".to_vec(), Format::Html)]
+    #[case(b"\xef\xbb\xbf<html lang=en>".to_vec(), Format::Html)]
+    #[case(b"<?xml version=\"1.0\"?>".to_vec(), Format::Xml)]
+    #[case(b"{\"error\": \"not found\"}".to_vec(), Format::Json)]
+    fn formats_are_known_by_their_first_bytes(#[case] head: Vec<u8>, #[case] format: Format) {
+        assert_eq!(sniff(&head), Some(format));
+        assert!(!format.name().is_empty() && !format.advice().is_empty());
+    }
+
+    #[rstest]
+    #[case(b"")]
+    #[case(b"\x08\x0a\x12\x07pytorch")]
+    // IR version 1, as written in 2017.
+    #[case(b"\x08\x01\x12\x07pytorch")]
+    // The graph first: its tag is a colon.
+    #[case(b":\x10\x0a\x0e")]
+    #[case(b"P")]
+    #[case(b"<")]
+    fn what_may_be_onnx_passes(#[case] head: &[u8]) {
+        assert_eq!(sniff(head), None);
+    }
+}

@@ -198,9 +198,8 @@ impl Reader {
 
     /// A field begins.
     fn tag(&mut self, tag: u64, handler: &mut impl Handler) -> Result<(), OnnxError> {
-        let field = match u32::try_from(tag >> 3) {
-            Ok(field @ 1..=0x1fff_ffff) => field,
-            _ => return Err(self.invalid(format!("{} is no field number", tag >> 3))),
+        let Ok(field @ 1..=0x1fff_ffff) = u32::try_from(tag >> 3) else {
+            return Err(self.invalid(format!("{} is no field number", tag >> 3)));
         };
         let wire_type = match tag & 7 {
             0 => WireType::Varint,
