@@ -38,7 +38,7 @@ impl Retry {
     /// For `resolve`: 20 seconds.
     pub const RESOLVE: Self = Self { timeout: Duration::from_secs(20), attempts: 10 };
     /// For `fetch` and `publish`: 120 seconds.
-    pub const FETCH: Self = Self { timeout: Duration::from_secs(120), attempts: 30 };
+    pub const FETCH: Self = Self { timeout: Duration::from_mins(2), attempts: 30 };
     /// The first failure is final.
     pub const NEVER: Self = Self { timeout: Duration::ZERO, attempts: 0 };
 }

@@ -67,12 +67,11 @@ pub async fn publish(request: &PublishRequest, progress: &dyn Progress) -> Resul
     let store = Store::open(&request.prefix, &request.connection)?;
     let digest = manifest.digest()?;
     let publisher = Publisher { store: &store, folder, manifest: &manifest, digest, progress };
-    let bytes_written = match publisher.manifest_is_there().await? {
-        true => {
-            publisher.check_all().await?;
-            0
-        }
-        false => publisher.upload_all().await?,
+    let bytes_written = if publisher.manifest_is_there().await? {
+        publisher.check_all().await?;
+        0
+    } else {
+        publisher.upload_all().await?
     };
     let text = format!("{}/{}/", request.prefix.to_string().trim_end_matches('/'), publisher.revision());
     let uri = match request.prefix.local_path() {

@@ -249,7 +249,7 @@ mod tests {
     #[test]
     fn chunks_cover_the_range_once() {
         assert_eq!(chunks(0..10, 4).collect::<Vec<_>>(), [0..4, 4..8, 8..10]);
-        assert_eq!(chunks(5..10, 5).collect::<Vec<_>>(), [5..10]);
+        assert!(chunks(5..10, 5).eq(std::iter::once(5..10)));
         assert_eq!(chunks(3..3, 5).count(), 0);
         assert_eq!(chunks(u64::MAX - 1..u64::MAX, 5).count(), 1);
     }

@@ -60,7 +60,7 @@ fn varint(mut value: u64) -> Vec<u8> {
         out.push((value & 0x7f) as u8 | 0x80);
         value >>= 7;
     }
-    out.push(value as u8);
+    out.push(value.to_le_bytes()[0]);
     out
 }
 
@@ -88,7 +88,7 @@ fn model_of(initializer: &[u8], size: u64) -> Vec<u8> {
 /// `y = x + w` with `count` weights in the file; `seed` makes another one.
 pub(crate) fn model(count: u64, seed: u8) -> Vec<u8> {
     let weights: Vec<u8> =
-        (0..count * 4).map(|at| (at as u8).wrapping_mul(31).wrapping_add(seed) & 0x3f).collect();
+        (0..count * 4).map(|at| at.to_le_bytes()[0].wrapping_mul(31).wrapping_add(seed) & 0x3f).collect();
     let tensor =
         [integer(1, 1), integer(1, count), integer(2, 1), field(8, b"w"), field(9, &weights)].concat();
     model_of(&tensor, count)
@@ -135,9 +135,9 @@ pub(crate) fn files_below(folder: &Path) -> Vec<PathBuf> {
         for entry in fs::read_dir(folder).unwrap() {
             let entry = entry.unwrap();
             if entry.file_type().unwrap().is_dir() {
-                folders.push(entry.path())
+                folders.push(entry.path());
             } else {
-                found.push(entry.path())
+                found.push(entry.path());
             }
         }
     }

@@ -157,7 +157,7 @@ async fn prefix_with_external_data_is_resolved_and_a_wrong_key_is_denied() {
     request.connection.credentials = Credentials::from_map(secrets).unwrap();
     let error = resolved(&request).await.unwrap_err();
     assert_eq!((error.reason(), error.class()), ("AccessDenied", Class::Missing));
-    assert!(!format!("{error:?}{:?}", request).contains("hunter2"));
+    assert!(!format!("{error:?}{request:?}").contains("hunter2"));
 }
 
 /// Passes bytes on to `server` until `budget` is used up, then breaks every connection.
@@ -176,9 +176,10 @@ async fn breaking_proxy(server: &Server, budget: i64) -> (String, tokio::task::J
                 let outward = async {
                     let mut buffer = vec![0; 16 << 10];
                     while let Ok(count) = from_client.read(&mut buffer).await {
-                        let left = budget.fetch_sub(count as i64, Ordering::SeqCst);
+                        let size = i64::try_from(count).unwrap();
+                        let left = budget.fetch_sub(size, Ordering::SeqCst);
                         if count == 0
-                            || left < count as i64
+                            || left < size
                             || to_server.write_all(&buffer[..count]).await.is_err()
                         {
                             return;

@@ -86,7 +86,7 @@ async fn failing_server_is_asked_again_within_limits() {
     })
     .await;
     let mut request = request(&server.url("/m"));
-    request.connection.retry = Retry { timeout: Duration::from_secs(60), attempts: 1 };
+    request.connection.retry = Retry { timeout: Duration::from_mins(1), attempts: 1 };
     assert_eq!(failure(&request).await.0, "StoreUnreachable");
     assert_eq!(asked.load(Ordering::SeqCst), 2);
     resolved(&request).await.unwrap();

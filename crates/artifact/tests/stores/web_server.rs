@@ -1,6 +1,7 @@
 //! A web server that behaves exactly as a test wants, bad manners included.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
@@ -171,10 +172,10 @@ async fn serve(
     let reply = answer(&request);
     let mut out = format!("HTTP/1.1 {} Status\r\nConnection: close\r\n", reply.status);
     for (name, value) in &reply.headers {
-        out.push_str(&format!("{name}: {value}\r\n"));
+        write!(out, "{name}: {value}\r\n").unwrap();
     }
     if reply.length {
-        out.push_str(&format!("Content-Length: {}\r\n", reply.body.len()));
+        write!(out, "Content-Length: {}\r\n", reply.body.len()).unwrap();
     }
     out.push_str("\r\n");
     let mut out = out.into_bytes();
