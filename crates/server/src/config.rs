@@ -53,6 +53,9 @@ pub struct Bounds {
     pub header_read_timeout: Duration,
     /// How long a client may take for a request's body. Default 60 s. More is answered with 408.
     pub body_read_timeout: Duration,
+    /// How long a client may leave an answer lying without taking a byte of it. Default 60 s. Then the connection is
+    /// closed.
+    pub write_timeout: Duration,
     /// How long a request may wait and run. Default 60 s. More is answered with 504.
     pub request_timeout: Duration,
 }
@@ -67,6 +70,7 @@ impl Default for Bounds {
             max_connections: 1024,
             header_read_timeout: Duration::from_secs(30),
             body_read_timeout: Duration::from_mins(1),
+            write_timeout: Duration::from_mins(1),
             request_timeout: Duration::from_mins(1),
         }
     }

@@ -4,9 +4,9 @@ use std::convert::Infallible;
 use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::Request;
 use hyper::body::Incoming;
@@ -34,7 +34,7 @@ const LEAST_HEADER_BYTES: usize = 8192;
 pub(crate) struct Connections {
     builder: Arc<auto::Builder<TokioExecutor>>,
     permits: Arc<Semaphore>,
-    header_read_timeout: Duration,
+    bounds: Bounds,
     graceful: GracefulShutdown,
 }
 
@@ -59,7 +59,7 @@ impl Connections {
         Self {
             builder: Arc::new(builder),
             permits: Arc::new(Semaphore::new(bounds.max_connections.clamp(1, Semaphore::MAX_PERMITS))),
-            header_read_timeout: bounds.header_read_timeout,
+            bounds: *bounds,
             graceful: GracefulShutdown::new(),
         }
     }
@@ -86,8 +86,8 @@ impl Connections {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "cannot set TCP_NODELAY");
         }
-        let (heard, timeout) = (Arc::new(AtomicUsize::new(0)), self.header_read_timeout);
-        let io = TokioIo::new(Counted { stream, heard: Arc::clone(&heard) });
+        let (pulse, bounds) = (Arc::new(Pulse::new()), self.bounds);
+        let io = TokioIo::new(Watched { stream, pulse: Arc::clone(&pulse) });
         let handler = handler.clone();
         let service = service_fn(move |request| {
             let response = handler(request);
@@ -103,7 +103,7 @@ impl Connections {
                         tracing::debug!(%error, "a connection ended early");
                     }
                 }
-                () = silence(&heard, timeout) => tracing::debug!("a connection said nothing and was closed"),
+                why = pulse.stops(&bounds) => tracing::debug!("a connection was closed: {why}"),
             }
         });
     }
@@ -114,22 +114,63 @@ impl Connections {
     }
 }
 
-/// Completes if a client has not even said which protocol it speaks within the timeout. After that, hyper's own timeouts
-/// hold; before it, it has none.
-async fn silence(heard: &AtomicUsize, timeout: Duration) {
-    tokio::time::sleep(timeout).await;
-    if heard.load(Ordering::Relaxed) >= PREFACE {
-        std::future::pending::<()>().await;
+/// What a client has done on its connection, as far as hyper has no timeout of its own for it.
+#[derive(Debug)]
+struct Pulse {
+    start: Instant,
+    /// Bytes that came.
+    heard: AtomicUsize,
+    /// Since when no byte could be written, in milliseconds from the start plus one; 0: writing goes well.
+    stalled: AtomicU64,
+}
+
+impl Pulse {
+    fn new() -> Self {
+        Self { start: Instant::now(), heard: AtomicUsize::new(0), stalled: AtomicU64::new(0) }
+    }
+
+    /// Completes with the reason if the client does not even say which protocol it speaks (before that, hyper has no
+    /// timeouts), or leaves an answer lying.
+    async fn stops(&self, bounds: &Bounds) -> &'static str {
+        tokio::time::sleep(bounds.header_read_timeout).await;
+        if self.heard.load(Ordering::Relaxed) < PREFACE {
+            return "it said nothing";
+        }
+        loop {
+            if self.stalled_for() >= bounds.write_timeout {
+                return "nobody read the answer";
+            }
+            tokio::time::sleep(bounds.write_timeout.div_f32(4.0)).await;
+        }
+    }
+
+    fn stalled_for(&self) -> Duration {
+        match self.stalled.load(Ordering::Relaxed) {
+            0 => Duration::ZERO,
+            since => Duration::from_millis(self.milliseconds().saturating_sub(since)),
+        }
+    }
+
+    fn wrote(&self, result: &Poll<io::Result<usize>>) {
+        if result.is_ready() {
+            self.stalled.store(0, Ordering::Relaxed);
+        } else if self.stalled.load(Ordering::Relaxed) == 0 {
+            self.stalled.store(self.milliseconds(), Ordering::Relaxed);
+        }
+    }
+
+    fn milliseconds(&self) -> u64 {
+        u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX).saturating_add(1)
     }
 }
 
-/// A stream that counts what it hears.
-struct Counted {
+/// A stream that keeps a pulse.
+struct Watched {
     stream: TcpStream,
-    heard: Arc<AtomicUsize>,
+    pulse: Arc<Pulse>,
 }
 
-impl AsyncRead for Counted {
+impl AsyncRead for Watched {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -137,18 +178,20 @@ impl AsyncRead for Counted {
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         let result = Pin::new(&mut self.stream).poll_read(context, buffer);
-        self.heard.fetch_add(buffer.filled().len() - before, Ordering::Relaxed);
+        self.pulse.heard.fetch_add(buffer.filled().len() - before, Ordering::Relaxed);
         result
     }
 }
 
-impl AsyncWrite for Counted {
+impl AsyncWrite for Watched {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
+        let result = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.pulse.wrote(&result);
+        result
     }
 
     fn poll_write_vectored(
@@ -156,7 +199,9 @@ impl AsyncWrite for Counted {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
+        let result = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
+        self.pulse.wrote(&result);
+        result
     }
 
     fn is_write_vectored(&self) -> bool {

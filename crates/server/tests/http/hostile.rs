@@ -153,6 +153,38 @@ async fn a_client_that_leaves_in_its_body_harms_nobody() {
     assert_eq!(server.post("/v2/models/add/infer", ADD).await.status, 200);
 }
 
+#[tokio::test]
+async fn a_client_that_does_not_read_its_answer_is_closed() {
+    let mut config = config();
+    (config.bounds.header_read_timeout, config.bounds.write_timeout) = (SOON, SOON);
+    config.drain.grace = Duration::from_hours(1);
+    let server = TestServer::start_with(config, &["log"]).await;
+    // More than the kernel's buffers hold.
+    let count = 3_000_000;
+    let ones = "1,".repeat(count - 1) + "1";
+    let body =
+        format!(r#"{{"inputs":[{{"name":"x","shape":[{count}],"datatype":"FP32","data":[{ones}]}}]}}"#);
+    let head =
+        format!("POST /v2/models/log/infer HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n", body.len());
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    let mut stream = socket.connect(server.data).await.unwrap();
+    stream.write_all(head.as_bytes()).await.unwrap();
+    stream.write_all(body.as_bytes()).await.unwrap();
+    // The drain waits for the connection, which the grace period alone would not end.
+    crate::harness::until(async || {
+        server
+            .admin("/metrics")
+            .await
+            .body
+            .contains("modelwright_requests_total{model=\"log\",route=\"infer\",code=\"2xx\"} 1")
+    })
+    .await;
+    assert_eq!(server.stop().await.abandoned, 0);
+    let answer = read_to_end(&mut stream).await;
+    assert!(answer.starts_with("HTTP/1.1 200") && !answer.ends_with("]}]}"), "the whole answer arrived");
+}
+
 #[rstest]
 #[case::many("X-Many: 1\r\n".repeat(500))]
 #[case::long(format!("X-Long: {}\r\n", "a".repeat(100_000)))]
