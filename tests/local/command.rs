@@ -14,7 +14,8 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// The binary with a clean environment: nothing of the developer's credentials or settings reaches a test.
 pub(crate) fn modelwright() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_modelwright"));
-    let kept = ["HOME", "PATH", "XDG_CACHE_HOME", "ORT_DYLIB_PATH"].map(|name| (name, std::env::var_os(name)));
+    let kept =
+        ["HOME", "PATH", "XDG_CACHE_HOME", "ORT_DYLIB_PATH"].map(|name| (name, std::env::var_os(name)));
     command.env_clear();
     command.envs(kept.into_iter().filter_map(|(name, value)| Some((name, value?))));
     command
@@ -57,7 +58,8 @@ impl Finished {
     /// The final JSON object: the last line of standard output.
     #[track_caller]
     pub(crate) fn outcome(&self) -> serde_json::Value {
-        let line = self.stdout.lines().last().unwrap_or_else(|| panic!("no output; stderr:\n{}", self.stderr));
+        let line =
+            self.stdout.lines().last().unwrap_or_else(|| panic!("no output; stderr:\n{}", self.stderr));
         serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))
     }
 }
@@ -100,7 +102,9 @@ impl Workbench {
     pub(crate) fn run_command(&self, manifest: &str) -> Command {
         let mut command = modelwright();
         command.arg("run").arg(self.write("model.yaml", manifest));
-        command.args(["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--data-dir"]).arg(self.path("data"));
+        command
+            .args(["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--data-dir"])
+            .arg(self.path("data"));
         command
     }
 
@@ -122,7 +126,9 @@ pub(crate) fn manifest(name: &str, uri: &str) -> String {
 
 /// A manifest of one Model with this spec, in YAML's flow style or indented by two.
 pub(crate) fn manifest_with(name: &str, spec: &str) -> String {
-    format!("apiVersion: modelwright.dev/v1alpha1\nkind: Model\nmetadata: {{name: {name}}}\nspec:\n  {spec}\n")
+    format!(
+        "apiVersion: modelwright.dev/v1alpha1\nkind: Model\nmetadata: {{name: {name}}}\nspec:\n  {spec}\n"
+    )
 }
 
 /// A process that serves. Killed when dropped.
@@ -168,7 +174,11 @@ impl Serving {
                 }
                 Err(RecvTimeoutError::Timeout) => {
                     let _ = self.child.kill();
-                    panic!("not ready in time; stdout:\n{}\nstderr:\n{}", self.said.join("\n"), self.stderr_text());
+                    panic!(
+                        "not ready in time; stdout:\n{}\nstderr:\n{}",
+                        self.said.join("\n"),
+                        self.stderr_text()
+                    );
                 }
                 Err(RecvTimeoutError::Disconnected) => {
                     panic!("ended early; stdout:\n{}\nstderr:\n{}", self.said.join("\n"), self.stderr_text());
@@ -203,8 +213,11 @@ impl Serving {
     /// Asks the process to end (SIGTERM), waits for it, and returns what it said.
     pub(crate) fn terminate(mut self) -> Finished {
         let process = i32::try_from(self.child.id()).unwrap();
-        rustix::process::kill_process(rustix::process::Pid::from_raw(process).unwrap(), rustix::process::Signal::TERM)
-            .unwrap();
+        rustix::process::kill_process(
+            rustix::process::Pid::from_raw(process).unwrap(),
+            rustix::process::Signal::TERM,
+        )
+        .unwrap();
         let status = self.child.wait().unwrap();
         self.said.extend(self.lines.iter());
         Finished { status, stdout: self.said.join("\n"), stderr: self.stderr_text() }

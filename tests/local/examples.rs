@@ -38,7 +38,10 @@ fn assert_close(path: &str, ours: &Value, expected: &Value) {
 /// The outputs of an answer by name, as flat data.
 fn outputs(answer: &Value) -> BTreeMap<String, Value> {
     let outputs = answer["outputs"].as_array().unwrap_or_else(|| panic!("no outputs: {answer}"));
-    outputs.iter().map(|output| (output["name"].as_str().unwrap().to_owned(), output["data"].clone())).collect()
+    outputs
+        .iter()
+        .map(|output| (output["name"].as_str().unwrap().to_owned(), output["data"].clone()))
+        .collect()
 }
 
 #[test]
@@ -47,13 +50,17 @@ fn every_example_is_ready_and_answers_its_request_with_the_expected_numbers() {
     let bench = Workbench::new();
     let mut command = modelwright();
     command.arg("run").args(folders.iter().map(|folder| folder.join("model.yaml")));
-    command.args(["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--data-dir"]).arg(bench.path("data"));
+    command
+        .args(["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--data-dir"])
+        .arg(bench.path("data"));
     let serving = Serving::start(&mut command, folders.len());
     let urls: BTreeMap<String, String> = serving.ready.iter().cloned().collect();
     for folder in folders {
         let name = folder.file_name().unwrap().to_str().unwrap();
         let read = |file: &str| std::fs::read_to_string(folder.join(file)).unwrap();
-        let url = urls.get(name).unwrap_or_else(|| panic!("the Model in {} is not called {name}", folder.display()));
+        let url = urls
+            .get(name)
+            .unwrap_or_else(|| panic!("the Model in {} is not called {name}", folder.display()));
         let answer = http_json("POST", &format!("{url}/infer"), Some(&read("request.json")));
         let expected: Value = serde_json::from_str(&read("expected.json")).unwrap();
         let (ours, expected) = (outputs(&answer), outputs(&expected));

@@ -38,7 +38,7 @@ fn unusable_manifest_is_refused_with_the_field_and_what_to_write(#[case] text: &
 #[test]
 fn all_problems_of_all_documents_are_reported_at_once() {
     let bench = Workbench::new();
-    let text = format!("{}---\n{}", manifest("m", "ftp://a/b"), manifest("n", "gopher://c/d"));
+    let text = format!("{}---\n{}", manifest("one", "ftp://a/b"), manifest("two", "gopher://c/d"));
     bench.run_once(&text).expect_code(64).expect_error(&["ftp", "gopher"]);
 }
 
@@ -73,7 +73,9 @@ fn port_in_use_is_named_with_the_way_out() {
     let address = taken.local_addr().unwrap().to_string();
     let mut command = modelwright();
     command.arg("run").arg(bench.write("model.yaml", manifest("add", "file:add.onnx")));
-    command.args(["--listen", &address, "--admin-listen", "127.0.0.1:0", "--data-dir"]).arg(bench.path("data"));
+    command
+        .args(["--listen", &address, "--admin-listen", "127.0.0.1:0", "--data-dir"])
+        .arg(bench.path("data"));
     finish(&mut command).expect_code(64).expect_error(&[&address, "--listen"]);
 }
 

@@ -126,7 +126,5 @@ fn failed_model_does_not_keep_the_others_from_serving() {
 }
 
 fn sha256(bytes: &[u8]) -> String {
-    let mut hasher = modelwright_artifact::Hasher::new();
-    hasher.update(bytes);
-    hasher.finish().to_string()
+    modelwright_artifact::Digest::of(bytes).to_string()
 }

@@ -13,7 +13,8 @@ fn resolve(bench: &Workbench, file: &str) -> Value {
 #[test]
 fn crd_prints_the_committed_file() {
     let committed =
-        std::fs::read_to_string(crate::command::repository().join("crds/models.modelwright.dev.yaml")).unwrap();
+        std::fs::read_to_string(crate::command::repository().join("crds/models.modelwright.dev.yaml"))
+            .unwrap();
     assert_eq!(finish(modelwright().arg("crd")).expect_code(0).stdout, committed);
 }
 
@@ -54,7 +55,9 @@ fn resolve_of_a_missing_file_waits_and_of_a_wrong_uri_does_not() {
 #[test]
 fn loopback_is_refused_unless_allowed() {
     let uri = "http://127.0.0.1:9/model.onnx";
-    finish(modelwright().args(["resolve", "--uri", uri])).expect_code(64).expect_error(&["127.0.0.1", "loopback"]);
+    finish(modelwright().args(["resolve", "--uri", uri]))
+        .expect_code(64)
+        .expect_error(&["127.0.0.1", "loopback"]);
     finish(modelwright().args(["resolve", "--uri", uri, "--allow-loopback"])).expect_code(69);
 }
 
@@ -87,8 +90,8 @@ fn fetched_revision_is_served_and_drained() {
 #[test]
 fn fetch_refuses_other_bytes_with_both_digests() {
     let bench = Workbench::new();
-    bench.copy_fixture("add.onnx", "add.onnx");
-    let right = resolve(&bench, "add.onnx")["digest"].as_str().unwrap().to_owned();
+    let file = bench.copy_fixture("add.onnx", "add.onnx");
+    let right = modelwright_artifact::Digest::of(&std::fs::read(file).unwrap()).to_string();
     let wrong = format!("sha256:{}", "0".repeat(64));
     let uri = format!("file:{}", bench.path("add.onnx").display());
     let mut command = modelwright();
@@ -104,7 +107,11 @@ fn serve_refuses_a_folder_with_other_bytes() {
     bench.copy_fixture("add.onnx", "out/model.onnx");
     let wrong = format!("sha256:{}", "0".repeat(64));
     let mut command = modelwright();
-    command.arg("serve").arg("--model-dir").arg(bench.path("out")).args(["--name", "add", "--digest", &wrong]);
+    command
+        .arg("serve")
+        .arg("--model-dir")
+        .arg(bench.path("out"))
+        .args(["--name", "add", "--digest", &wrong]);
     command.args(["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]);
     finish(&mut command).expect_code(66).expect_error(&["manifest.json"]);
 }
@@ -113,9 +120,14 @@ fn serve_refuses_a_folder_with_other_bytes() {
 fn missing_library_names_the_command_that_gets_it() {
     let bench = Workbench::new();
     let mut command = bench.run_command(&crate::command::manifest("add", "file:add.onnx"));
-    command.env_remove("ORT_DYLIB_PATH").env("HOME", bench.path("home")).env("XDG_CACHE_HOME", bench.path("cache"));
+    command
+        .env_remove("ORT_DYLIB_PATH")
+        .env("HOME", bench.path("home"))
+        .env("XDG_CACHE_HOME", bench.path("cache"));
     bench.copy_fixture("add.onnx", "add.onnx");
-    finish(command.arg("--once")).expect_code(66).expect_error(&["cargo xtask onnxruntime", "ORT_DYLIB_PATH"]);
+    finish(command.arg("--once"))
+        .expect_code(66)
+        .expect_error(&["cargo xtask onnxruntime", "ORT_DYLIB_PATH"]);
 }
 
 #[test]

@@ -182,24 +182,26 @@ pub(crate) enum GraphOptimization {
 
 /// Reads `HOST:PORT`, with an IP address as the host, `localhost`, or nothing for every address.
 fn parse_listen_address(text: &str) -> Result<SocketAddr, String> {
-    let (host, port) =
-        text.rsplit_once(':').ok_or_else(|| format!("{text:?} has no port: write HOST:PORT, for instance 127.0.0.1:8080"))?;
-    let port: u16 = port.parse().map_err(|_| format!("{port:?} is not a port: write a number from 0 to 65535"))?;
+    let (host, port) = text
+        .rsplit_once(':')
+        .ok_or_else(|| format!("{text:?} has no port: write HOST:PORT, for instance 127.0.0.1:8080"))?;
+    let port: u16 =
+        port.parse().map_err(|_| format!("{port:?} is not a port: write a number from 0 to 65535"))?;
     let address = match host {
         "" | "*" => std::net::IpAddr::from([0, 0, 0, 0]),
         "localhost" => std::net::IpAddr::from([127, 0, 0, 1]),
-        host => host
-            .trim_start_matches('[')
-            .trim_end_matches(']')
-            .parse()
-            .map_err(|_| format!("{host:?} is not an IP address: write for instance 127.0.0.1, [::1] or localhost"))?,
+        host => host.trim_start_matches('[').trim_end_matches(']').parse().map_err(|_| {
+            format!("{host:?} is not an IP address: write for instance 127.0.0.1, [::1] or localhost")
+        })?,
     };
     Ok(SocketAddr::new(address, port))
 }
 
 fn parse_secret(text: &str) -> Result<(String, PathBuf), String> {
     match text.split_once('=') {
-        Some((name, file)) if !name.is_empty() && !file.is_empty() => Ok((name.to_owned(), PathBuf::from(file))),
+        Some((name, file)) if !name.is_empty() && !file.is_empty() => {
+            Ok((name.to_owned(), PathBuf::from(file)))
+        }
         _ => Err("write NAME=FILE.env, for instance --secret s3=./s3.env".to_owned()),
     }
 }

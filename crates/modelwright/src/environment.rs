@@ -28,4 +28,3 @@ pub(crate) fn copy_to_credentials() -> Credentials {
 pub(crate) fn termination_log(asked: Option<&PathBuf>) -> Option<PathBuf> {
     asked.cloned().or_else(|| variable(IN_A_POD).map(|_| PathBuf::from(paths::TERMINATION_LOG)))
 }
-

@@ -45,12 +45,16 @@ impl From<modelwright_runtime::Error> for Failure {
         use modelwright_runtime::{Error, ErrorClass};
         let exit = match error.class() {
             // A library that is not there may be installed later; one that is wrong may not be retried.
-            ErrorClass::Configuration if matches!(error, Error::LibraryMissing { .. }) => ExitCode::InputMissing,
+            ErrorClass::Configuration if matches!(error, Error::LibraryMissing { .. }) => {
+                ExitCode::InputMissing
+            }
             ErrorClass::Configuration => ExitCode::InvalidConfiguration,
             ErrorClass::Model => ExitCode::BadData,
             ErrorClass::Missing => ExitCode::InputMissing,
             ErrorClass::Overloaded => ExitCode::TryAgain,
-            ErrorClass::Request | ErrorClass::Deadline | ErrorClass::Closed | ErrorClass::Internal => ExitCode::Bug,
+            ErrorClass::Request | ErrorClass::Deadline | ErrorClass::Closed | ErrorClass::Internal => {
+                ExitCode::Bug
+            }
         };
         Self::new(exit, error.reason(), error.to_string())
     }

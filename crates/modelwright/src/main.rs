@@ -46,7 +46,8 @@ fn main() -> ProcessExit {
 
 /// Logs to standard error. `run` speaks to people by itself and logs only what is wrong; the steps log what they do.
 fn start_logging(arguments: &Arguments) {
-    let level = if matches!(arguments.command, Command::Run(_)) { LevelFilter::WARN } else { LevelFilter::INFO };
+    let level =
+        if matches!(arguments.command, Command::Run(_)) { LevelFilter::WARN } else { LevelFilter::INFO };
     let filter = EnvFilter::builder()
         .with_default_directive(level.into())
         .with_env_var(variables::LOG)

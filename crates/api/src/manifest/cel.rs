@@ -12,6 +12,9 @@ use crate::{
 /// The keyword under which a schema carries its rules.
 const VALIDATIONS: &str = "x-kubernetes-validations";
 
+/// Bytes of a value that a message shows.
+const MOST_SHOWN: usize = 100;
+
 /// The rules that hold in one scope, compiled.
 pub(super) struct Rules {
     compiled: CompiledSchema,
@@ -44,16 +47,25 @@ impl Rules {
             .map(|error| {
                 // Rules about metadata stand at the root, because a CRD says nothing else about metadata.
                 let root = error.rule == rules::NAME.expression;
-                let line = node.line_of(if root { "metadata.name" } else { &error.field_path });
+                let path = if root { "metadata.name" } else { &error.field_path };
+                let line = node.line_of(path);
+                let value = shown(object, path).map_or_else(String::new, |value| format!("{value:?}: "));
                 Problem {
                     document,
                     line: Some(line).filter(|line| *line > 0),
                     path: error.field_path,
-                    message: error.message,
+                    message: value + &error.message,
                 }
             })
             .collect()
     }
+}
+
+/// The text that broke a rule, if it is short enough to show and cannot hold a credential, as uris with a user or a query
+/// can.
+fn shown<'a>(object: &'a Value, path: &str) -> Option<&'a str> {
+    let text = object.pointer(&format!("/{}", path.replace('.', "/")))?.as_str()?;
+    (text.len() <= MOST_SHOWN && !text.contains(['@', '?', '#'])).then_some(text)
 }
 
 /// Drops the rules that do not hold in `scope`.

@@ -68,19 +68,26 @@ fn good_manifest_is_accepted_in_a_cluster(#[case] text: String) {
 }
 
 #[rstest]
-#[case::name_begins(named("1bc"), ":4: metadata.name must be at most 40 characters")]
-#[case::name_upper(named("Bc"), ":4: metadata.name must be")]
-#[case::name_dot(named("b.c"), ":4: metadata.name must be")]
-#[case::name_end(named("bc-"), ":4: metadata.name must be")]
-#[case::name_long(named(&"b".repeat(41)), ":4: metadata.name must be")]
+#[case::name_begins(named("1bc"), ":4: \"1bc\": metadata.name must be at most 40 characters")]
+#[case::name_upper(named("Bc"), ":4: \"Bc\": metadata.name must be")]
+#[case::name_dot(named("b.c"), ":4: \"b.c\": metadata.name must be")]
+#[case::name_end(named("bc-"), ":4: \"bc-\": metadata.name must be")]
+#[case::name_long(named(&"b".repeat(41)), "b\": metadata.name must be")]
 #[case::name_number(
     named("12"),
     ":4: metadata.name: 12 is a number where a text belongs; write it in quotes, \"12\""
 )]
-#[case::scheme(source("{uri: ftp://models/bc}"), ":6: spec.source.uri: the uri must name a place")]
+#[case::scheme(
+    source("{uri: ftp://models/bc}"),
+    ":6: spec.source.uri: \"ftp://models/bc\": the uri must name a place"
+)]
 #[case::no_scheme(source("{uri: models/bc}"), "write s3://BUCKET/PATH")]
-#[case::no_bucket(source("{uri: 's3:///bc'}"), "spec.source.uri: the uri must name a place")]
+#[case::no_bucket(source("{uri: 's3:///bc'}"), "spec.source.uri: \"s3:///bc\": the uri must name a place")]
 #[case::file(source("{uri: 'file:model.onnx'}"), "file: works only in modelwright run")]
+#[case::userinfo_is_not_shown(
+    source("{uri: 'ftp://user:secret@example.com'}"),
+    "spec.source.uri: the uri must name"
+)]
 #[case::userinfo(
     source("{uri: 'https://user:secret@example.com/m.onnx'}"),
     "name a Secret in credentialsSecretRef"
@@ -91,12 +98,12 @@ fn good_manifest_is_accepted_in_a_cluster(#[case] text: String) {
 #[case::uri_long(source(&format!("{{uri: s3://{}}}", "m".repeat(2_048))), "2053 characters where at most 2048 are allowed")]
 #[case::digest_short(
     source("{uri: s3://m/bc, digest: sha256:abc}"),
-    "spec.source.digest: a digest is sha256:"
+    "spec.source.digest: \"sha256:abc\": a digest is sha256:"
 )]
 #[case::digest_upper(source(&format!("{{uri: s3://m/bc, digest: sha256:{}}}", "AA".repeat(32))), "64 lower-case")]
 #[case::secret(
     source("{uri: s3://m/bc, credentialsSecretRef: {name: My_Secret}}"),
-    "credentialsSecretRef.name: a Secret's name"
+    "credentialsSecretRef.name: \"My_Secret\": a Secret's name"
 )]
 #[case::secret_missing(
     source("{uri: s3://m/bc, credentialsSecretRef: {}}"),
@@ -172,7 +179,7 @@ fn good_manifest_is_accepted_in_a_cluster(#[case] text: String) {
 #[case::timeout_number(serving("startupTimeout: 600"), "600 is a number where a text belongs")]
 #[case::timeout_unit(
     serving("startupTimeout: 10min"),
-    "startupTimeout: a duration is whole numbers with units"
+    "startupTimeout: \"10min\": a duration is whole numbers with units"
 )]
 #[case::timeout_zero(serving("startupTimeout: 0s"), "startupTimeout must be from 1s to 24h")]
 #[case::timeout_long(serving("startupTimeout: 25h"), "startupTimeout must be from 1s to 24h")]

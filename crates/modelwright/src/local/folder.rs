@@ -93,7 +93,10 @@ fn cannot_write(path: &Path, error: &io::Error) -> Failure {
     Failure::new(
         ExitCode::OutputUnwritable,
         reason,
-        format!("cannot write {}: {error}: {advice}, or pass another data folder with --data-dir", path.display()),
+        format!(
+            "cannot write {}: {error}: {advice}, or pass another data folder with --data-dir",
+            path.display()
+        ),
     )
 }
 

@@ -58,7 +58,8 @@ pub(crate) fn read(files: &[PathBuf]) -> Result<Vec<Entry>, Failure> {
         let text = std::fs::read_to_string(file).map_err(|error| unreadable(file, &error))?;
         match modelwright_api::parse(&text, &file.display().to_string()) {
             Ok(models) => {
-                let parent = file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+                let parent =
+                    file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
                 let folder = parent.canonicalize().map_err(|error| unreadable(file, &error))?;
                 entries.extend(models.into_iter().map(|model| Entry { model, folder: folder.clone() }));
             }
@@ -121,7 +122,9 @@ impl Secrets {
         for (name, file) in files {
             if !named.contains(&name.as_str()) {
                 let known = if named.is_empty() { "none".to_owned() } else { named.join(", ") };
-                return Err(invalid(format!("--secret {name}: no Model names this Secret; they name {known}")));
+                return Err(invalid(format!(
+                    "--secret {name}: no Model names this Secret; they name {known}"
+                )));
             }
             let text = std::fs::read_to_string(file).map_err(|error| {
                 let message = format!("--secret {name}: cannot read {}: {error}", file.display());
@@ -140,7 +143,11 @@ impl Secrets {
     ///
     /// Without a reference, object storage gets those of the environment, as every other tool of a developer does; a web
     /// server gets none, because a token must not go to whatever host a manifest names.
-    pub(crate) fn find(&self, uri: &str, reference: Option<&SecretReference>) -> Result<Credentials, Failure> {
+    pub(crate) fn find(
+        &self,
+        uri: &str,
+        reference: Option<&SecretReference>,
+    ) -> Result<Credentials, Failure> {
         let Some(SecretReference { name, .. }) = reference else {
             let is_store = ["s3:", "gs:", "az:"].iter().any(|scheme| uri.starts_with(scheme));
             return Ok(if is_store { environment::credentials() } else { Credentials::default() });

@@ -54,7 +54,11 @@ fn prepare(arguments: &RunArguments, terminal: &Terminal) -> Result<Prepared, Fa
     for entry in &entries {
         let fields = entry.not_applied();
         if !fields.is_empty() {
-            terminal.note(&format!("note {}: not applied on this machine: {}", entry.name(), fields.join(", ")));
+            terminal.note(&format!(
+                "note {}: not applied on this machine: {}",
+                entry.name(),
+                fields.join(", ")
+            ));
         }
     }
     Library::load()?;
@@ -95,7 +99,11 @@ async fn serve_until_told(
     for entry in prepared.entries {
         registry.loading(entry.name());
         let deployment = Deployment {
-            source: Source::new(&entry, &prepared.secrets, prepared.data.model(entry.namespace(), entry.name())),
+            source: Source::new(
+                &entry,
+                &prepared.secrets,
+                prepared.data.model(entry.namespace(), entry.name()),
+            ),
             folder: prepared.data.model(entry.namespace(), entry.name()),
             entry,
             registry: Arc::clone(&registry),
@@ -123,7 +131,9 @@ async fn serve_until_told(
     }
     terminal.note("stopping: requests in flight are finished");
     let _ = stop.send(());
-    server.await.map_err(|error| Failure::new(ExitCode::Bug, "Bug", format!("the server failed: {error}")))?;
+    server
+        .await
+        .map_err(|error| Failure::new(ExitCode::Bug, "Bug", format!("the server failed: {error}")))?;
     Ok(ProcessExit::SUCCESS)
 }
 
@@ -178,7 +188,8 @@ impl Deployment {
         let fetched = started.elapsed();
         let name = self.entry.name();
         if resolution.repaired {
-            self.terminal.note(&format!("note {name}: the revision on disk was damaged and has been fetched again"));
+            self.terminal
+                .note(&format!("note {name}: the revision on disk was damaged and has been fetched again"));
         }
         let model = Arc::new(self.load(&resolution).await?);
         let version = resolution.revision.digest.id();
@@ -188,7 +199,8 @@ impl Deployment {
             None => Ok(()),
             Some(failure) => {
                 let id = resolution.revision.digest.id();
-                self.terminal.note(&format!("warning {name}: {}; serving the former revision {id}", failure.message));
+                self.terminal
+                    .note(&format!("warning {name}: {}; serving the former revision {id}", failure.message));
                 // A source out of reach may still hold what is served; one that holds something else is a failure.
                 if failure.is_outage() { Ok(()) } else { Err(failure) }
             }
@@ -196,16 +208,16 @@ impl Deployment {
     }
 
     async fn load(&self, resolution: &Resolution) -> Result<LoadedModel, Failure> {
-        let serving = self
-            .entry
-            .model
-            .serving()
-            .map_err(|error| Failure::new(ExitCode::InvalidConfiguration, "InvalidManifest", error.to_string()))?;
+        let serving = self.entry.model.serving().map_err(|error| {
+            Failure::new(ExitCode::InvalidConfiguration, "InvalidManifest", error.to_string())
+        })?;
         let request = serving::from_manifest(&resolution.revision.folder, &serving);
         let loading = tokio::task::spawn_blocking(move || LoadedModel::load(&request));
         match tokio::time::timeout(serving.startup_timeout, loading).await {
             Ok(Ok(loaded)) => Ok(loaded?),
-            Ok(Err(error)) => Err(Failure::new(ExitCode::Bug, "Bug", format!("loading the model failed: {error}"))),
+            Ok(Err(error)) => {
+                Err(Failure::new(ExitCode::Bug, "Bug", format!("loading the model failed: {error}")))
+            }
             Err(_) => Err(Failure::new(
                 ExitCode::TryAgain,
                 "StartupTimeout",

@@ -3,10 +3,25 @@
 use std::path::Path;
 
 use modelwright_protocol::{Datatype, Signature, TensorMetadata};
+use serde::Serialize;
 use serde_json::{Value, json};
 
 /// Requests longer than this are put into a file instead of the command line.
 const LONGEST_ON_COMMAND_LINE: usize = 1_000;
+
+/// A request in the protocol's usual order of keys, which a map would lose.
+#[derive(Serialize)]
+struct Request<'a> {
+    inputs: Vec<Input<'a>>,
+}
+
+#[derive(Serialize)]
+struct Input<'a> {
+    name: &'a str,
+    shape: Vec<i64>,
+    datatype: Datatype,
+    data: Vec<Value>,
+}
 
 /// A valid V2 request of zeros (empty strings, false) with one row: variable dimensions are 1.
 ///
@@ -15,18 +30,20 @@ pub(crate) fn sample(signature: &Signature, most_elements: u64) -> Option<String
     let mut total = 0_u64;
     let mut inputs = Vec::with_capacity(signature.inputs.len());
     for input in &signature.inputs {
-        let shape: Vec<i64> = input.shape.iter().map(|&dimension| if dimension < 0 { 1 } else { dimension }).collect();
-        let elements = shape.iter().try_fold(1_u64, |product, &d| product.checked_mul(u64::try_from(d).ok()?))?;
+        let shape: Vec<i64> =
+            input.shape.iter().map(|&dimension| if dimension < 0 { 1 } else { dimension }).collect();
+        let elements =
+            shape.iter().try_fold(1_u64, |product, &d| product.checked_mul(u64::try_from(d).ok()?))?;
         total = total.checked_add(elements).filter(|&total| total <= most_elements)?;
         let elements = usize::try_from(elements).ok()?;
-        inputs.push(json!({
-            "name": input.name,
-            "shape": shape,
-            "datatype": input.datatype.to_string(),
-            "data": vec![zero(input); elements],
-        }));
+        inputs.push(Input {
+            name: &input.name,
+            shape,
+            datatype: input.datatype,
+            data: vec![zero(input); elements],
+        });
     }
-    Some(json!({ "inputs": inputs }).to_string())
+    serde_json::to_string(&Request { inputs }).ok()
 }
 
 fn zero(input: &TensorMetadata) -> Value {
@@ -56,7 +73,11 @@ pub(crate) fn curl_file(url: &str, file: &Path) -> String {
 /// Quotes a word for a POSIX shell.
 fn quote(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "/:._-@%+=,".contains(c);
-    if !word.is_empty() && word.chars().all(plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
 }
 
 #[cfg(test)]
@@ -77,7 +98,9 @@ mod tests {
 
     #[test]
     fn variable_dimensions_become_one_row() {
-        let request = sample(&signature(&[("x", Datatype::Fp32, &[-1, 2]), ("s", Datatype::Bytes, &[-1])]), 100).unwrap();
+        let request =
+            sample(&signature(&[("x", Datatype::Fp32, &[-1, 2]), ("s", Datatype::Bytes, &[-1])]), 100)
+                .unwrap();
         let request: Value = serde_json::from_str(&request).unwrap();
         assert_eq!(
             request,
@@ -97,8 +120,10 @@ mod tests {
     #[test]
     fn quoted_words_survive_a_real_shell() {
         for word in ["it's", "a b", "$HOME `id` \\ \"x\"", "{\"inputs\":[]}", ""] {
-            let output =
-                std::process::Command::new("sh").args(["-c", &format!("printf %s {}", quote(word))]).output().unwrap();
+            let output = std::process::Command::new("sh")
+                .args(["-c", &format!("printf %s {}", quote(word))])
+                .output()
+                .unwrap();
             assert_eq!(String::from_utf8(output.stdout).unwrap(), word);
         }
     }

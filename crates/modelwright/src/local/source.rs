@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use modelwright_api::contract::ExitCode;
 use modelwright_artifact::{
-    AccessRules, Class, Connection, Digest, FetchRequest, Probe, Progress, PublishRequest, ResolveRequest, Retry,
-    SourceUri,
+    AccessRules, Class, Connection, Digest, FetchRequest, Probe, Progress, PublishRequest, ResolveRequest,
+    Retry, SourceUri,
 };
 
 use super::folder::{ModelFolder, SourceRecord};
@@ -43,7 +43,12 @@ impl Source {
         let source = &entry.model.spec.source;
         let connection = |uri: &str, reference, retry| {
             let credentials = secrets.find(uri, reference)?;
-            Ok::<_, Failure>(Connection { credentials, rules: AccessRules::LOCAL, retry, ..Connection::default() })
+            Ok::<_, Failure>(Connection {
+                credentials,
+                rules: AccessRules::LOCAL,
+                retry,
+                ..Connection::default()
+            })
         };
         let request = ResolveRequest {
             uri: SourceUri::parse(&source.uri, Some(&entry.folder))?,
@@ -107,7 +112,8 @@ impl Source {
         let folder = self.folder.revision(&digest);
         let path = folder.clone();
         // Hashing is work, not waiting.
-        let verified = tokio::task::spawn_blocking(move || modelwright_artifact::verify(&path, &digest)).await;
+        let verified =
+            tokio::task::spawn_blocking(move || modelwright_artifact::verify(&path, &digest)).await;
         verified.map_err(|error| bug(&format!("verifying a revision failed: {error}")))??;
         Ok(Revision { digest, folder })
     }
@@ -149,7 +155,9 @@ impl Source {
     /// After a failure, the former revision if it is there and nothing says that it must not be served.
     async fn fall_back(&self, former: Option<SourceRecord>, failure: Failure) -> Result<Resolution, Failure> {
         // Another pinned digest is another wish: serving what it replaced would be wrong.
-        let Some(record) = former.filter(|record| record.pinned == self.request.digest) else { return Err(failure) };
+        let Some(record) = former.filter(|record| record.pinned == self.request.digest) else {
+            return Err(failure);
+        };
         match self.verify(record.revision).await {
             Ok(revision) => Ok(Resolution { revision, instead: Some(failure), repaired: false }),
             Err(_) => Err(failure),

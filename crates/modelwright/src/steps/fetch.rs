@@ -19,7 +19,11 @@ async fn fetch(arguments: &FetchArguments) -> Result<Outcome, Failure> {
     let source = ResolveRequest {
         uri: steps::uri(&arguments.uri)?,
         digest: Some(steps::digest(&arguments.digest)?),
-        connection: steps::connection(environment::credentials(), arguments.step.allow_loopback, Retry::FETCH),
+        connection: steps::connection(
+            environment::credentials(),
+            arguments.step.allow_loopback,
+            Retry::FETCH,
+        ),
     };
     let request = FetchRequest { source: &source, resolved: None, folder: arguments.out.clone() };
     let fetched = modelwright_artifact::fetch(&request, &*Terminal::new().transfers_of("fetch")).await?;

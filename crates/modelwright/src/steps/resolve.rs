@@ -20,7 +20,11 @@ async fn resolve(arguments: &ResolveArguments) -> Result<Outcome, Failure> {
     let request = ResolveRequest {
         uri: steps::uri(&arguments.uri)?,
         digest: arguments.digest.as_deref().map(steps::digest).transpose()?,
-        connection: steps::connection(environment::credentials(), arguments.step.allow_loopback, Retry::RESOLVE),
+        connection: steps::connection(
+            environment::credentials(),
+            arguments.step.allow_loopback,
+            Retry::RESOLVE,
+        ),
     };
     let terminal = Terminal::new();
     let resolved = modelwright_artifact::resolve(&request, &*terminal.transfers_of("resolve")).await?;

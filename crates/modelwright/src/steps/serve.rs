@@ -43,7 +43,9 @@ async fn serve(arguments: &ServeArguments) -> Result<Outcome, Failure> {
     termination.wait().await;
     tracing::info!("draining");
     let _ = stop.send(());
-    server.await.map_err(|error| Failure::new(ExitCode::Bug, "Bug", format!("the server failed: {error}")))?;
+    server
+        .await
+        .map_err(|error| Failure::new(ExitCode::Bug, "Bug", format!("the server failed: {error}")))?;
     Ok(Outcome { digest: Some(arguments.digest.clone()), ..Outcome::success("Terminated") })
 }
 
@@ -54,9 +56,9 @@ async fn load(arguments: &ServeArguments, registry: &Registry) -> Result<(), Fai
         modelwright_artifact::verify(&folder, &digest)?;
         LoadedModel::load(&request).map_err(Failure::from)
     });
-    let model = loading
-        .await
-        .map_err(|error| Failure::new(ExitCode::Bug, "Bug", format!("loading the model failed: {error}")))??;
+    let model = loading.await.map_err(|error| {
+        Failure::new(ExitCode::Bug, "Bug", format!("loading the model failed: {error}"))
+    })??;
     tracing::info!(report = ?model.report(), "loaded");
     registry.ready(&*arguments.name, ReadyModel::new(digest.id(), Arc::new(model)));
     Ok(())
