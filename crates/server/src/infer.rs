@@ -127,6 +127,12 @@ mod tests {
 
     use super::*;
 
+    #[tokio::test]
+    async fn a_panic_on_a_blocking_thread_is_a_500() {
+        let refusal = compute(BLOCKING_ABOVE, || panic!("a bug")).await.map(|never: ()| never).unwrap_err();
+        assert_eq!(refusal.into_response().status(), StatusCode::INTERNAL_SERVER_ERROR);
+    }
+
     #[test]
     fn outputs_come_in_the_order_asked_for() {
         let tensor = |name: &str| Tensor::new(name, vec![], TensorData::Int8(vec![1])).unwrap();
