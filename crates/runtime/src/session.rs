@@ -5,6 +5,7 @@ use std::num::NonZeroUsize;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use modelwright_protocol::{Signature, Tensor};
 use ort::ep;
@@ -86,22 +87,46 @@ pub struct Session {
     path: PathBuf,
 }
 
-/// Ends a session's run from another thread, now and for good.
+/// Ends a session's runs from another thread.
 #[derive(Clone)]
-pub(crate) struct Stopper(Arc<RunOptions<NoSelectedOutputs>>);
-
-impl fmt::Debug for Stopper {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Stopper")
-    }
+pub(crate) struct Stopper {
+    options: Arc<RunOptions<NoSelectedOutputs>>,
+    for_good: Arc<AtomicBool>,
 }
 
 impl Stopper {
-    /// Makes a run in progress end before its next operator, and every later one at once.
+    fn new(options: RunOptions<NoSelectedOutputs>) -> Self {
+        Self { options: Arc::new(options), for_good: Arc::default() }
+    }
+
+    /// Makes a run in progress end before its next operator, and later ones at once, until [`Stopper::allow`].
     pub(crate) fn stop(&self) {
-        if let Err(error) = self.0.terminate() {
+        if let Err(error) = self.options.terminate() {
             tracing::warn!(%error, "cannot stop a run");
         }
+    }
+
+    /// As [`Stopper::stop`], and no [`Stopper::allow`] takes it back.
+    pub(crate) fn stop_for_good(&self) {
+        self.for_good.store(true, Ordering::SeqCst);
+        self.stop();
+    }
+
+    /// Allows runs again after a stop.
+    pub(crate) fn allow(&self) {
+        if let Err(error) = self.options.unterminate() {
+            tracing::warn!(%error, "cannot allow runs again");
+        }
+        // Whoever stopped for good in between must not be overruled.
+        if self.for_good.load(Ordering::SeqCst) {
+            self.stop();
+        }
+    }
+}
+
+impl fmt::Debug for Stopper {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stopper").field("for_good", &self.for_good).finish_non_exhaustive()
     }
 }
 
@@ -132,7 +157,7 @@ impl Session {
         Ok(Self {
             inner,
             signature: Arc::new(signature),
-            stopper: Stopper(Arc::new(run_options)),
+            stopper: Stopper::new(run_options),
             path: path.to_path_buf(),
         })
     }
@@ -162,7 +187,7 @@ impl Session {
         let inputs = inputs.iter().map(values::view).collect::<Result<Vec<_>, _>>()?;
         let outputs = self
             .inner
-            .run_with_options(inputs.as_slice(), &self.stopper.0)
+            .run_with_options(inputs.as_slice(), &self.stopper.options)
             .map_err(|error| rejection::of_run(error.code(), error.message()))?;
         outputs
             .values()
@@ -172,7 +197,7 @@ impl Session {
     }
 
     pub(crate) fn stopper(&self) -> Stopper {
-        Stopper(Arc::clone(&self.stopper.0))
+        self.stopper.clone()
     }
 }
 

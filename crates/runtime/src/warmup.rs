@@ -17,8 +17,8 @@ use modelwright_protocol::{Datatype, Signature, Tensor, TensorData, TensorMetada
 use crate::error::Error;
 use crate::session::Session;
 
-/// The most elements of a made-up input; a larger one (1 GiB of FP32) is not made.
-const MOST_ELEMENTS: usize = 1 << 28;
+/// The most elements of a made-up input (256 MiB of FP32), as many as a request may have; a larger one is not made.
+const MOST_ELEMENTS: usize = 1 << 26;
 /// Further runs after the first.
 const FURTHER_RUNS: usize = 3;
 /// No further run is started after this time.

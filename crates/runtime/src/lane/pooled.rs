@@ -6,10 +6,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use modelwright_protocol::Tensor;
-use tokio::sync::oneshot;
 
 use super::queue::{Queue, Refused, Waiting};
-use super::{Lane, Load, Pending, QueueBounds};
+use super::{Lane, Load, Pending, QueueBounds, Reply};
 use crate::error::Error;
 use crate::model::Outcome;
 use crate::session::{Session, Stopper};
@@ -32,7 +31,7 @@ struct Job {
     bytes: usize,
     deadline: Option<Instant>,
     submitted: Instant,
-    answer: oneshot::Sender<Result<Outcome, Error>>,
+    reply: Reply,
 }
 
 impl Waiting for Job {
@@ -41,7 +40,7 @@ impl Waiting for Job {
     }
 
     fn is_abandoned(&self) -> bool {
-        self.answer.is_closed()
+        self.reply.is_abandoned()
     }
 }
 
@@ -99,11 +98,11 @@ impl Pooled {
 
 impl Lane for Pooled {
     fn submit(&self, inputs: Vec<Tensor>, deadline: Option<Instant>) -> Result<Pending, Error> {
-        let (answer, pending) = oneshot::channel();
+        let (reply, pending) = Pending::new();
         let bytes = inputs.iter().map(values::size).sum();
-        let job = Job { inputs, bytes, deadline, submitted: Instant::now(), answer };
+        let job = Job { inputs, bytes, deadline, submitted: Instant::now(), reply };
         match self.queue.push(job) {
-            Ok(()) => Ok(Pending(pending)),
+            Ok(()) => Ok(pending),
             Err(Refused::Closed) => Err(Error::Closed),
             Err(Refused::Full { waiting, bytes }) => {
                 Err(Error::Overloaded { waiting, bytes, retry_after: self.retry_after(waiting) })
@@ -124,10 +123,10 @@ impl Lane for Pooled {
     fn abort(&self) {
         self.queue.close();
         for job in self.queue.clear() {
-            answer(job.answer, Err(Error::Closed));
+            job.reply.send(Err(Error::Closed));
         }
         for stopper in &self.stoppers {
-            stopper.stop();
+            stopper.stop_for_good();
         }
     }
 }
@@ -140,25 +139,22 @@ impl Drop for Pooled {
 
 /// The life of a session's thread.
 fn work(mut session: Session, queue: &Queue<Job>, statistics: &Statistics) {
+    let stopper = session.stopper();
     while let Some(job) = queue.pop() {
         let started = Instant::now();
         if job.deadline.is_some_and(|deadline| deadline <= started) {
-            answer(job.answer, Err(Error::DeadlineExceeded));
+            job.reply.send(Err(Error::DeadlineExceeded));
             continue;
         }
         statistics.running.fetch_add(1, Ordering::Relaxed);
-        let outputs = session.run(&job.inputs);
+        let outputs = job.reply.run(&stopper, || session.run(&job.inputs));
         let ran = started.elapsed();
-        statistics.record(ran);
         statistics.running.fetch_sub(1, Ordering::Relaxed);
+        let Some(outputs) = outputs else { continue };
+        if outputs.is_ok() {
+            statistics.record(ran);
+        }
         let waited = started.saturating_duration_since(job.submitted);
-        answer(job.answer, outputs.map(|outputs| Outcome { outputs, waited, ran }));
-    }
-}
-
-/// Sends an answer to whoever still waits for it.
-fn answer(to: oneshot::Sender<Result<Outcome, Error>>, answer: Result<Outcome, Error>) {
-    if to.send(answer).is_err() {
-        tracing::debug!("a client went away before its answer was ready");
+        job.reply.send(outputs.map(|outputs| Outcome { outputs, waited, ran }));
     }
 }

@@ -77,6 +77,13 @@ async fn a_client_that_went_away_makes_room() {
 }
 
 #[tokio::test]
+async fn a_client_that_goes_away_during_its_run_frees_the_session() {
+    let model = load(&request("slow"));
+    drop(occupy(&model));
+    model.infer(slow_inputs(1)).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_request_past_its_deadline_is_not_run() {
     let model = load(&request("slow"));
     let pending = model.submit(slow_inputs(ENDLESS), Some(Instant::now())).unwrap();

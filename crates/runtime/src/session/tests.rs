@@ -174,13 +174,29 @@ fn strings_that_onnx_cannot_hold_are_refused(#[case] text: Bytes, #[case] names:
     assert_eq!(error.reason(), "InvalidInput");
 }
 
+fn endless() -> [Tensor; 2] {
+    let turns = tensor("times", &[1], TensorData::Int64(vec![i64::MAX]));
+    [turns, tensor("x", &[1, 1], TensorData::Fp32(vec![1.0]))]
+}
+
 #[test]
-fn a_stopped_run_ends() {
+fn a_stopped_run_ends_and_the_session_can_run_again() {
     let mut session = open("slow");
     let stopper = session.stopper();
-    let turns = tensor("times", &[1], TensorData::Int64(vec![i64::MAX]));
-    let inputs = [turns, tensor("x", &[1, 1], TensorData::Fp32(vec![1.0]))];
-    let run = std::thread::spawn(move || session.run(&inputs));
+    let run = std::thread::spawn(move || (session.run(&endless()), session));
     stopper.stop();
-    assert_eq!(run.join().unwrap().unwrap_err(), Error::Closed);
+    let (outcome, mut session) = run.join().unwrap();
+    assert_eq!(outcome.unwrap_err(), Error::Closed);
+    stopper.allow();
+    let once = tensor("times", &[1], TensorData::Int64(vec![1]));
+    session.run(&[once, tensor("x", &[1, 1], TensorData::Fp32(vec![1.0]))]).unwrap();
+}
+
+#[test]
+fn a_stop_for_good_is_not_taken_back() {
+    let mut session = open("slow");
+    let stopper = session.stopper();
+    stopper.stop_for_good();
+    stopper.allow();
+    assert_eq!(session.run(&endless()).unwrap_err(), Error::Closed);
 }
