@@ -22,12 +22,16 @@ use crate::{
     RelativePath, SourceUri,
 };
 
-/// How often a file is uploaded that the store refuses because somebody uploads the same.
-const UPLOAD_ATTEMPTS: u32 = 5;
-/// How often a file is looked at that is being replaced.
-const LOOKS: u32 = 20;
-/// The first pause between two looks; the second is twice as long, and so on.
-const LOOK_PAUSE: Duration = Duration::from_millis(10);
+/// How often a file is uploaded that is refused, or not there afterwards, because somebody uploads the same.
+const UPLOAD_ATTEMPTS: u32 = 3;
+/// How often a file is looked at that is not what it should be, before that counts.
+const LOOKS: u32 = 12;
+/// The first pause between two looks; the second is twice as long, and so on: 1.3 seconds in all.
+const LOOK_PAUSE: Duration = Duration::from_millis(20);
+
+async fn pause(look: u32) {
+    tokio::time::sleep(LOOK_PAUSE * look).await;
+}
 
 /// What to publish and where to.
 #[derive(Clone, Debug)]
@@ -73,10 +77,13 @@ pub async fn publish(request: &PublishRequest, progress: &dyn Progress) -> Resul
     } else {
         publisher.upload_all().await?
     };
-    let text = format!("{}/{}/", request.prefix.to_string().trim_end_matches('/'), publisher.revision());
-    let uri = match request.prefix.local_path() {
-        Some(path) => SourceUri::parse(&format!("file:{}/{}/", path.display(), publisher.revision()), None)?,
-        None => SourceUri::parse(&text, None)?,
+    let revision = publisher.revision();
+    let uri = if let Some(path) = request.prefix.local_path() {
+        // With an empty last component, which is written as a final slash.
+        SourceUri::from_path(&path.join(revision).join(""))?
+    } else {
+        let prefix = request.prefix.to_string();
+        SourceUri::parse(&format!("{}/{revision}/", prefix.trim_end_matches('/')), None)?
     };
     Ok(Published { digest, uri, bytes_written })
 }
@@ -104,6 +111,18 @@ impl Publisher<'_> {
 
     /// Whether the revision is published. A manifest of other bytes is a collision.
     async fn manifest_is_there(&self) -> Result<bool, Error> {
+        for look in 1.. {
+            match self.manifest_is_there_now().await {
+                Err(Error::SourceChanged { .. } | Error::RevisionCollision { .. }) if look < LOOKS => {
+                    pause(look).await
+                }
+                done => return done,
+            }
+        }
+        Ok(false)
+    }
+
+    async fn manifest_is_there_now(&self) -> Result<bool, Error> {
         let key = self.key(MANIFEST_FILE);
         let file = match self.store.head(&key).await {
             Ok(file) => file,
@@ -135,17 +154,25 @@ impl Publisher<'_> {
             let source = self.source(path, *entry).await?;
             written += self.upload(&key, source, path, entry).await?;
         }
+        Ok(written + self.upload_manifest().await?)
+    }
+
+    /// Writes the manifest, and waits until it is there: a store may refuse a conditional write because somebody else's
+    /// is under way (S3 answers 409 then), before that one is visible. A store that does not honour conditions, or
+    /// somebody who was faster, makes no difference: what counts is what is there in the end.
+    async fn upload_manifest(&self) -> Result<u64, Error> {
+        let key = self.key(MANIFEST_FILE);
         let bytes = Bytes::from(self.manifest.to_bytes()?);
-        let size = bytes.len() as u64;
-        if self.store.put(&self.key(MANIFEST_FILE), bytes, true).await? == Put::Written {
-            written += size;
+        for _ in 0..UPLOAD_ATTEMPTS {
+            let put = self.store.put(&key, bytes.clone(), true).await?;
+            for look in 1..LOOKS {
+                if self.manifest_is_there().await? {
+                    return Ok(if put == Put::Written { bytes.len() as u64 } else { 0 });
+                }
+                pause(look).await;
+            }
         }
-        // Somebody may have been faster, or the store may not honour conditions: what counts is what is there now.
-        if self.manifest_is_there().await? {
-            Ok(written)
-        } else {
-            Err(self.collision(&self.key(MANIFEST_FILE)))
-        }
+        Err(self.collision(&key))
     }
 
     /// Uploads one file unless it is there, and reads it back.
@@ -160,8 +187,10 @@ impl Publisher<'_> {
         entry: &FileEntry,
     ) -> Result<u64, Error> {
         // Left by an interrupted upload, or by somebody who publishes the same at this moment.
-        if self.holds(key, entry).await? {
-            return Ok(0);
+        match self.holds_now(key, entry).await {
+            Ok(true) => return Ok(0),
+            Ok(false) | Err(Error::SourceChanged { .. } | Error::SourceNotFound { .. }) => {}
+            Err(error) => return Err(error),
         }
         for attempt in 1.. {
             let sent = {
@@ -179,9 +208,9 @@ impl Publisher<'_> {
             };
             match (self.holds(key, entry).await?, failure) {
                 (true, _) => break,
-                (false, None) => return Err(self.collision(key)),
+                (false, None) if attempt == UPLOAD_ATTEMPTS => return Err(self.collision(key)),
                 (false, Some(error)) if attempt == UPLOAD_ATTEMPTS => return Err(error),
-                (false, Some(_)) => {}
+                (false, _) => {}
             }
         }
         Ok(entry.size)
@@ -198,18 +227,19 @@ impl Publisher<'_> {
         .await
     }
 
-    /// Whether the store holds exactly these bytes.
+    /// Whether the store holds exactly these bytes, at once or soon: somebody who publishes the same may be replacing
+    /// them, and not every store does that in one step.
     async fn holds(&self, key: &str, entry: &FileEntry) -> Result<bool, Error> {
-        for attempt in 1.. {
+        for look in 1..LOOKS {
             match self.holds_now(key, entry).await {
-                // Replaced between the look and the read, by somebody who publishes the same: look again.
-                Err(Error::SourceChanged { .. } | Error::SourceNotFound { .. }) if attempt < LOOKS => {
-                    tokio::time::sleep(LOOK_PAUSE * attempt).await;
+                Ok(true) => return Ok(true),
+                Ok(false) | Err(Error::SourceChanged { .. } | Error::SourceNotFound { .. }) => {
+                    pause(look).await
                 }
-                done => return done,
+                Err(error) => return Err(error),
             }
         }
-        Ok(false)
+        self.holds_now(key, entry).await
     }
 
     async fn holds_now(&self, key: &str, entry: &FileEntry) -> Result<bool, Error> {

@@ -27,8 +27,9 @@ const METADATA_HOSTS: [&str; 5] =
 /// A client for web servers: follows up to 3 redirects, to allowed addresses and never to another scheme. The client
 /// drops `Authorization` when host or port change.
 pub(super) fn web_client(connection: &Connection) -> Result<reqwest::Client, Error> {
-    let rules = connection.rules;
-    client(connection, Policy::custom(move |attempt| follow(rules, attempt)))
+    // Whoever names a source does not get to speak with the metadata service, whatever a store's own client may.
+    let rules = AccessRules { instance_identity: false, ..connection.rules };
+    client(connection, rules, Policy::custom(move |attempt| follow(rules, attempt)))
 }
 
 fn follow(rules: AccessRules, attempt: Attempt<'_>) -> Action {
@@ -44,7 +45,7 @@ fn follow(rules: AccessRules, attempt: Attempt<'_>) -> Action {
     attempt.error(RedirectRefusal(problem))
 }
 
-fn client(connection: &Connection, redirects: Policy) -> Result<reqwest::Client, Error> {
+fn client(connection: &Connection, rules: AccessRules, redirects: Policy) -> Result<reqwest::Client, Error> {
     let unusable = |problem: &str| Error::InvalidCredentials { problem: problem.to_owned() };
     let mut builder = reqwest::Client::builder()
         .user_agent(concat!("modelwright/", env!("CARGO_PKG_VERSION")))
@@ -53,7 +54,7 @@ fn client(connection: &Connection, redirects: Policy) -> Result<reqwest::Client,
         .redirect(redirects)
         .referer(false)
         .no_proxy()
-        .dns_resolver(Resolver(connection.rules));
+        .dns_resolver(Resolver(rules));
     if let Some(pem) = connection.credentials.get(CA_CERTIFICATE) {
         let certificates = reqwest::Certificate::from_pem_bundle(pem.as_bytes())
             .map_err(|_| unusable("ca.crt holds no PEM certificates"))?;
@@ -96,7 +97,7 @@ pub(super) struct Connector {
 
 impl Connector {
     pub(super) fn new(connection: &Connection) -> Result<Self, Error> {
-        Ok(Self { client: client(connection, Policy::none())?, rules: connection.rules })
+        Ok(Self { client: client(connection, connection.rules, Policy::none())?, rules: connection.rules })
     }
 }
 

@@ -234,7 +234,51 @@ async fn folder_that_another_process_writes_into_is_left_alone() {
     let error = fetched(&request, &out).await.unwrap_err();
     assert_eq!((error.reason(), error.class()), ("FolderInUse", Class::CannotWrite));
     drop(held);
-    fetched(&request, &out).await.unwrap();
+    // A process that another test starts at this moment has a copy of the handle until it becomes another program.
+    while let Err(Error::FolderInUse { .. }) = fetched(&request, &out).await {
+        tokio::task::yield_now().await;
+    }
+    verify(&out, &request.digest.unwrap()).unwrap();
+}
+
+/// The folder of the small disk that [`full_disk_has_its_own_reason`] makes for its child.
+const SMALL_DISK: &str = "MODELWRIGHT_TEST_SMALL_DISK";
+
+/// Runs the next test in a mount namespace of its own, on a disk of 64 KiB.
+#[test]
+fn full_disk_has_its_own_reason() {
+    let disk = tempfile::tempdir().unwrap();
+    let script = "mount -t tmpfs -o size=64k tmpfs \"$1\" || exit 77; shift; exec \"$@\"";
+    let status = std::process::Command::new("unshare")
+        .args(["--map-root-user", "--mount", "sh", "-c", script, "sh"])
+        .arg(disk.path())
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", "fetching::small_disk", "--ignored"])
+        .env(SMALL_DISK, disk.path())
+        .status();
+    match status.map(|status| status.code()) {
+        Ok(Some(0)) => {}
+        Ok(Some(101)) => panic!("the test on the small disk failed"),
+        other => eprintln!("SKIPPED: this system does not let us mount a small disk: {other:?}"),
+    }
+}
+
+#[tokio::test]
+#[ignore = "run by full_disk_has_its_own_reason"]
+async fn small_disk() {
+    let disk = std::path::PathBuf::from(std::env::var_os(SMALL_DISK).unwrap());
+    let (_folder, request, _) = source(50_000);
+    let error = fetched(&request, &disk.join("out")).await.unwrap_err();
+    assert_eq!((error.reason(), error.class()), ("DiskFull", Class::CannotWrite));
+    assert!(!disk.join("out").join(MANIFEST_FILE).exists());
+    let (folder, _) = revision(50_000, 0);
+    let prefix = modelwright_artifact::SourceUri::from_path(&disk.join("store")).unwrap();
+    let connection = crate::fixture::connection();
+    let publishing =
+        modelwright_artifact::PublishRequest { folder: folder.path().to_owned(), prefix, connection };
+    let error = modelwright_artifact::publish(&publishing, &NoProgress).await.unwrap_err();
+    assert_eq!(error.reason(), "DiskFull");
+    assert!(files_below(&disk.join("store")).iter().all(|path| path.ends_with("notes.txt")));
 }
 
 #[tokio::test]

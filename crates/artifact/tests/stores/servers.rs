@@ -178,10 +178,7 @@ async fn breaking_proxy(server: &Server, budget: i64) -> (String, tokio::task::J
                     while let Ok(count) = from_client.read(&mut buffer).await {
                         let size = i64::try_from(count).unwrap();
                         let left = budget.fetch_sub(size, Ordering::SeqCst);
-                        if count == 0
-                            || left < size
-                            || to_server.write_all(&buffer[..count]).await.is_err()
-                        {
+                        if count == 0 || left < size || to_server.write_all(&buffer[..count]).await.is_err() {
                             return;
                         }
                     }
