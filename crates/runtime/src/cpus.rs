@@ -6,13 +6,15 @@
 //! processors that the scheduler offers (which knows about affinity).
 
 use std::num::NonZeroUsize;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The number of processors to use: what `MODELWRIGHT_CPUS` says, the control group's quota and the scheduler's count,
 /// whichever is smallest, rounded up to a whole processor and at least one.
 pub fn available() -> NonZeroUsize {
     let told = std::env::var("MODELWRIGHT_CPUS").ok().and_then(|text| parse_count(&text));
-    decide(told, quota(Path::new("/sys/fs/cgroup")), std::thread::available_parallelism().ok())
+    let membership = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    let quota = quota(Path::new("/sys/fs/cgroup"), parse_own_group(&membership));
+    decide(told, quota, std::thread::available_parallelism().ok())
 }
 
 /// Chooses the smallest of the three.
@@ -29,14 +31,24 @@ fn round_up(processors: f64) -> NonZeroUsize {
     NonZeroUsize::new(processors.ceil().clamp(1.0, 65_536.0) as usize).unwrap_or(NonZeroUsize::MIN)
 }
 
-/// Reads the quota below the mount point of the control groups. In a container its own group is mounted there; on a
-/// bare machine the root group is, which has none.
-fn quota(root: &Path) -> Option<f64> {
-    let read = |name: &str| std::fs::read_to_string(root.join(name)).ok();
-    if let Some(text) = read("cpu.max") {
-        return parse_cpu_max(&text);
-    }
-    parse_cfs_quota(&read("cpu/cpu.cfs_quota_us")?, &read("cpu/cpu.cfs_period_us")?)
+/// Reads the smallest quota of the process's own group and the groups around it, below the mount point of the control
+/// groups. In a container, its own group is usually mounted there and seems to be the root.
+fn quota(root: &Path, own: Option<&Path>) -> Option<f64> {
+    let read = |path: PathBuf| std::fs::read_to_string(path).ok();
+    let groups = own.into_iter().flat_map(Path::ancestors).chain([Path::new("")]);
+    let smallest = groups
+        .filter_map(|group| parse_cpu_max(&read(root.join(group).join("cpu.max"))?))
+        .min_by(f64::total_cmp);
+    smallest.or_else(|| {
+        parse_cfs_quota(&read(root.join("cpu/cpu.cfs_quota_us"))?, &read(root.join("cpu/cpu.cfs_period_us"))?)
+    })
+}
+
+/// The process's own group of version 2 in `/proc/self/cgroup`, relative to the mount point: `a/b` in the line `0::/a/b`.
+/// A group outside of what is mounted begins with `/..` and cannot be read.
+fn parse_own_group(membership: &str) -> Option<&Path> {
+    let group = membership.lines().find_map(|line| line.strip_prefix("0::/"))?;
+    (!group.split('/').any(|part| part == "..")).then(|| Path::new(group))
 }
 
 /// Parses a positive number of processors such as `2` or `0.5`.
@@ -104,12 +116,33 @@ mod tests {
     #[test]
     fn both_layouts_of_the_control_group_are_read() {
         let folder = tempfile::tempdir().unwrap();
-        assert_eq!(quota(folder.path()), None);
+        assert_eq!(quota(folder.path(), None), None);
         std::fs::create_dir(folder.path().join("cpu")).unwrap();
         std::fs::write(folder.path().join("cpu/cpu.cfs_quota_us"), "300000").unwrap();
         std::fs::write(folder.path().join("cpu/cpu.cfs_period_us"), "100000").unwrap();
-        assert_eq!(quota(folder.path()), Some(3.0));
+        assert_eq!(quota(folder.path(), None), Some(3.0));
         std::fs::write(folder.path().join("cpu.max"), "200000 100000").unwrap();
-        assert_eq!(quota(folder.path()), Some(2.0));
+        assert_eq!(quota(folder.path(), None), Some(2.0));
+    }
+
+    #[test]
+    fn the_smallest_quota_of_the_groups_around_counts() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(folder.path().join("pods/one")).unwrap();
+        std::fs::write(folder.path().join("pods/cpu.max"), "150000 100000").unwrap();
+        std::fs::write(folder.path().join("pods/one/cpu.max"), "max 100000").unwrap();
+        assert_eq!(quota(folder.path(), Some(Path::new("pods/one"))), Some(1.5));
+        std::fs::write(folder.path().join("pods/one/cpu.max"), "50000 100000").unwrap();
+        assert_eq!(quota(folder.path(), Some(Path::new("pods/one"))), Some(0.5));
+        assert_eq!(quota(folder.path(), Some(Path::new("gone"))), None);
+    }
+
+    #[test]
+    fn the_own_group_is_read_as_the_kernel_writes_it() {
+        let mixed = "12:cpu,cpuacct:/x\n0::/kubepods/pod1\n";
+        assert_eq!(parse_own_group(mixed), Some(Path::new("kubepods/pod1")));
+        assert_eq!(parse_own_group("0::/\n"), Some(Path::new("")));
+        assert_eq!(parse_own_group("0::/../../elsewhere\n"), None);
+        assert_eq!(parse_own_group("1:cpu:/x\n"), None);
     }
 }

@@ -263,6 +263,26 @@ mod tests {
     }
 
     #[test]
+    #[cfg(target_os = "linux")]
+    fn an_old_library_is_refused_before_it_is_used() {
+        let folder = tempfile::tempdir().unwrap();
+        let (source, path) = (folder.path().join("old.c"), folder.path().join("libonnxruntime.so"));
+        let code = r#"
+            static const char *version(void) { return "1.16.3"; }
+            static struct { const void *(*api)(unsigned); const char *(*version)(void); } base = { 0, version };
+            const void *OrtGetApiBase(void) { return &base; }
+        "#;
+        std::fs::write(&source, code).unwrap();
+        // Rust links with the same compiler.
+        let compiled =
+            std::process::Command::new("cc").args(["-shared", "-fPIC", "-o"]).args([&path, &source]).status();
+        assert!(compiled.unwrap().success());
+        let error = open(&path).unwrap_err();
+        assert_eq!(error.reason(), "LibraryTooOld");
+        assert!(error.to_string().contains("1.16.3, which is too old; install 1.20.0 or newer"), "{error}");
+    }
+
+    #[test]
     fn versions_compare_by_number() {
         for old in ["1.9.0", "1.19.2", "0.30.0", "", "nonsense"] {
             assert!(!new_enough(old), "{old}");
