@@ -114,7 +114,7 @@ impl Publisher<'_> {
         for look in 1.. {
             match self.manifest_is_there_now().await {
                 Err(Error::SourceChanged { .. } | Error::RevisionCollision { .. }) if look < LOOKS => {
-                    pause(look).await
+                    pause(look).await;
                 }
                 done => return done,
             }
@@ -234,7 +234,7 @@ impl Publisher<'_> {
             match self.holds_now(key, entry).await {
                 Ok(true) => return Ok(true),
                 Ok(false) | Err(Error::SourceChanged { .. } | Error::SourceNotFound { .. }) => {
-                    pause(look).await
+                    pause(look).await;
                 }
                 Err(error) => return Err(error),
             }

@@ -1,6 +1,7 @@
 //! The one HTTP client: every address checked, redirects bounded, nothing taken from the environment.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use object_store::ClientOptions;
@@ -46,26 +47,35 @@ fn follow(rules: AccessRules, attempt: Attempt<'_>) -> Action {
 }
 
 fn client(connection: &Connection, rules: AccessRules, redirects: Policy) -> Result<reqwest::Client, Error> {
-    let unusable = |problem: &str| Error::InvalidCredentials { problem: problem.to_owned() };
-    let mut builder = reqwest::Client::builder()
-        .user_agent(concat!("modelwright/", env!("CARGO_PKG_VERSION")))
-        .connect_timeout(CONNECT_TIMEOUT)
-        .read_timeout(READ_TIMEOUT)
-        .redirect(redirects)
-        .referer(false)
-        .no_proxy()
-        .dns_resolver(Resolver(rules));
-    if let Some(pem) = connection.credentials.get(CA_CERTIFICATE) {
-        let certificates = reqwest::Certificate::from_pem_bundle(pem.as_bytes())
-            .map_err(|_| unusable("ca.crt holds no PEM certificates"))?;
-        if certificates.is_empty() {
-            return Err(unusable("ca.crt holds no PEM certificates"));
-        }
-        builder = builder.tls_certs_merge(certificates);
-    }
-    builder
+    let authorities = authorities(connection)?;
+    let builder = |redirects| {
+        reqwest::Client::builder()
+            .user_agent(concat!("modelwright/", env!("CARGO_PKG_VERSION")))
+            .connect_timeout(CONNECT_TIMEOUT)
+            .read_timeout(READ_TIMEOUT)
+            .redirect(redirects)
+            .referer(false)
+            .no_proxy()
+            .dns_resolver(Resolver(rules))
+    };
+    let redirects = Arc::new(redirects);
+    let shared = |redirects: Arc<Policy>| Policy::custom(move |attempt| redirects.redirect(attempt));
+    builder(shared(redirects.clone()))
+        .tls_certs_merge(authorities.clone())
         .build()
-        .map_err(|_| unusable("no HTTP client can be made: this system has no trusted certificates"))
+        // A system without any trusted certificate (an empty image) is refused there; plain HTTP and stores whose
+        // authority is given work without.
+        .or_else(|_| builder(shared(redirects)).tls_certs_only(authorities).build())
+        .map_err(|error| Error::Internal { detail: format!("no HTTP client can be made: {error}") })
+}
+
+/// The certificates of `ca.crt`.
+fn authorities(connection: &Connection) -> Result<Vec<reqwest::Certificate>, Error> {
+    let Some(pem) = connection.credentials.get(CA_CERTIFICATE) else { return Ok(Vec::new()) };
+    match reqwest::Certificate::from_pem_bundle(pem.as_bytes()) {
+        Ok(certificates) if !certificates.is_empty() => Ok(certificates),
+        _ => Err(Error::InvalidCredentials { problem: "ca.crt holds no PEM certificates".into() }),
+    }
 }
 
 /// Resolves with the system's resolver and refuses a name if any of its addresses is forbidden.
