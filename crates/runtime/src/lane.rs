@@ -10,7 +10,7 @@
 //! * a lone request never waits for company;
 //! * once closed, a lane takes no more requests and answers those that it has.
 //!
-//! [`pooled`] hands requests over a queue to one operating-system thread per session: right where a run takes long
+//! The pooled lane hands requests over a queue to one operating-system thread per session: right where a run takes long
 //! compared with the hand-over (tens of microseconds), on a GPU, and with several threads per session. A lane that runs
 //! short models on the thread that reads the request fits behind the same trait.
 
