@@ -1,6 +1,6 @@
 //! Models from a web server that behaves, and from several that do not.
 
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -97,10 +97,16 @@ fn answers_of_a_web_server_that_are_no_model_are_named(#[case] manner: Manner, #
 
 #[test]
 fn plain_http_behind_an_https_uri_is_a_tls_error() {
-    let bench = Workbench::new();
-    let web = Web::start(Vec::new(), Manner::Plain);
-    let uri = web.uri("model.onnx").replace("http:", "https:");
-    bench.run_once(&manifest("web", &uri)).expect_code(1).expect_error(&["TLS"]);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let uri = format!("https://{}/model.onnx", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            // What the client sends first is no HTTP; a web server says so, in plain HTTP.
+            let _ = stream.read(&mut [0; 4096]);
+            let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n");
+        }
+    });
+    Workbench::new().run_once(&manifest("web", &uri)).expect_code(1).expect_error(&["TLS", &uri]);
 }
 
 #[test]

@@ -9,6 +9,7 @@ mod report;
 mod serving;
 mod signals;
 mod steps;
+mod support;
 mod terminal;
 
 use std::process::ExitCode as ProcessExit;

@@ -13,7 +13,7 @@ pub(crate) fn refuse_name(what: &str, name: &str) -> Result<(), Error> {
 
 /// The format that a file's name promises.
 fn by_name(name: &str) -> Option<Format> {
-    let file = name.trim_end_matches('/').rsplit('/').next().unwrap_or(name).to_ascii_lowercase();
+    let file = name.trim_end_matches('/').rsplit(['/', ':']).next().unwrap_or(name).to_ascii_lowercase();
     let (stem, extension) = file.rsplit_once('.')?;
     Some(match extension {
         "pkl" | "pickle" | "joblib" | "dill" => Format::Pickle,
@@ -50,6 +50,7 @@ mod tests {
     #[case("model.keras", "model.export")]
     #[case("model.safetensors", "optimum")]
     #[case("1/saved_model.pb", "tf2onnx")]
+    #[case("file:saved_model.pb", "tf2onnx")]
     #[case("model.tflite", "--tflite")]
     #[case("llama.gguf", "optimum")]
     #[case("llama-7b.bin", "optimum")]

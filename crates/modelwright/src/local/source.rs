@@ -11,6 +11,7 @@ use modelwright_artifact::{
 use super::folder::{ModelFolder, SourceRecord};
 use super::manifests::{Entry, Secrets};
 use crate::failure::Failure;
+use crate::support;
 
 /// A revision that is on disk and verified.
 #[derive(Clone, Debug)]
@@ -142,6 +143,7 @@ impl Source {
                 return Err(error.into());
             }
         };
+        support::check(&self.request.uri, &fetched.facts).inspect_err(|_| self.folder.discard_incoming())?;
         let folder = self.folder.accept(&fetched.digest)?;
         self.folder.write_record(&SourceRecord {
             uri: self.uri.clone(),

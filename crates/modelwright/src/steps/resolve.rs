@@ -9,7 +9,7 @@ use modelwright_artifact::{FetchRequest, PublishRequest, ResolveRequest, Resolve
 use crate::arguments::ResolveArguments;
 use crate::failure::Failure;
 use crate::terminal::Terminal;
-use crate::{environment, report, steps};
+use crate::{environment, report, steps, support};
 
 /// Runs it.
 pub(crate) fn run(arguments: &ResolveArguments) -> ProcessExit {
@@ -29,6 +29,7 @@ async fn resolve(arguments: &ResolveArguments) -> Result<Outcome, Failure> {
     let terminal = Terminal::new();
     let resolved = modelwright_artifact::resolve(&request, &*terminal.transfers_of("resolve")).await?;
     terminal.note(&describe(&resolved));
+    support::check(&request.uri, &resolved.facts)?;
     let mut message = format!("{} is the revision {}", request.uri, resolved.digest.id());
     if let Some(target) = &arguments.copy_to {
         let uri = copy(arguments, &request, &resolved, target).await?;
