@@ -49,7 +49,8 @@ pub struct Bounds {
     pub max_headers: usize,
     /// Connections on the data port; further ones wait in the kernel's queue. Default 1,024.
     pub max_connections: usize,
-    /// How long a client may take for a request's head, and how long a connection may be idle. Default 30 s.
+    /// How long a client may take for a request's head, and how long an HTTP/1.1 connection may be idle. Default 75 s:
+    /// proxies keep idle connections for 60 s, and one that a server closes first can lose a request.
     pub header_read_timeout: Duration,
     /// How long a client may take for a request's body. Default 60 s. More is answered with 408.
     pub body_read_timeout: Duration,
@@ -68,7 +69,7 @@ impl Default for Bounds {
             max_header_bytes: 64 << 10,
             max_headers: 100,
             max_connections: 1024,
-            header_read_timeout: Duration::from_secs(30),
+            header_read_timeout: Duration::from_secs(75),
             body_read_timeout: Duration::from_mins(1),
             write_timeout: Duration::from_mins(1),
             request_timeout: Duration::from_mins(1),
