@@ -152,26 +152,37 @@ impl ModelFolder {
         Ok(path)
     }
 
-    /// Where a revision is put together before its digest is known.
-    pub(crate) fn incoming(&self) -> PathBuf {
-        self.path.join("incoming")
+    /// Where a revision is put together. An interrupted download is continued only where a pinned digest says that it is of
+    /// the same bytes, so each pin has a place of its own, and what has none starts afresh.
+    pub(crate) fn incoming(&self, pinned: Option<&Digest>) -> PathBuf {
+        let incoming = self.path.join("incoming");
+        if let Some(digest) = pinned {
+            return incoming.join(digest.id());
+        }
+        self.discard_incoming();
+        incoming.join("unpinned")
     }
 
-    /// Deletes what was put together in vain. Best effort: the next fetch overwrites it.
+    /// Deletes everything that was put together in vain. Best effort: it only takes space.
     pub(crate) fn discard_incoming(&self) {
-        if let Err(error) = fs::remove_dir_all(self.incoming()) {
-            tracing::debug!(path = %self.incoming().display(), %error, "a failed fetch could not be deleted");
+        let path = self.path.join("incoming");
+        match fs::remove_dir_all(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                tracing::debug!(path = %path.display(), %error, "an abandoned download could not be deleted");
+            }
+            _ => {}
         }
     }
 
     /// Makes what was put together the revision with this digest, and returns its folder.
-    pub(crate) fn accept(&self, digest: &Digest) -> Result<PathBuf, Failure> {
+    pub(crate) fn accept(&self, incoming: &Path, digest: &Digest) -> Result<PathBuf, Failure> {
         let folder = self.revision(digest);
         self.delete_revision(digest)?;
         if let Some(parent) = folder.parent() {
             fs::create_dir_all(parent).map_err(|error| cannot_write(parent, &error))?;
         }
-        fs::rename(self.incoming(), &folder).map_err(|error| cannot_write(&folder, &error))?;
+        fs::rename(incoming, &folder).map_err(|error| cannot_write(&folder, &error))?;
+        self.discard_incoming();
         Ok(folder)
     }
 
@@ -245,6 +256,31 @@ mod tests {
         assert_eq!(folder.record(), Some(record));
         fs::write(folder.path.join("source.json"), "{\"uri\":").unwrap();
         assert_eq!(folder.record(), None);
+    }
+
+    #[test]
+    fn only_downloads_of_a_pinned_digest_are_kept_to_be_continued() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = DataFolder::open(root.path()).unwrap().model("default", "iris");
+        let pinned = folder.incoming(Some(&digest(1)));
+        fs::create_dir_all(&pinned).unwrap();
+        assert!(folder.incoming(Some(&digest(1))).exists());
+        assert!(!folder.incoming(None).exists());
+        assert!(!pinned.exists());
+    }
+
+    #[test]
+    fn accepted_revision_takes_the_place_of_a_damaged_one_and_ends_all_downloads() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = DataFolder::open(root.path()).unwrap().model("default", "iris");
+        let (incoming, other) = (folder.incoming(Some(&digest(1))), folder.incoming(Some(&digest(2))));
+        for path in [&incoming, &other, &folder.revision(&digest(3))] {
+            fs::create_dir_all(path).unwrap();
+        }
+        fs::write(incoming.join("model.onnx"), "new").unwrap();
+        let revision = folder.accept(&incoming, &digest(3)).unwrap();
+        assert_eq!(fs::read(revision.join("model.onnx")).unwrap(), b"new");
+        assert!(!other.exists());
     }
 
     #[test]

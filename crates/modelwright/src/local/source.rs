@@ -131,7 +131,7 @@ impl Source {
 
     /// Reads the source once into a folder of its own, which becomes the revision when every byte is verified.
     async fn fetch(&self, progress: &dyn Progress) -> Result<Revision, Failure> {
-        let incoming = self.folder.incoming();
+        let incoming = self.folder.incoming(self.request.digest.as_ref());
         let request = FetchRequest { source: &self.request, resolved: None, folder: incoming.clone() };
         let fetched = match modelwright_artifact::fetch(&request, progress).await {
             Ok(fetched) => fetched,
@@ -144,7 +144,7 @@ impl Source {
             }
         };
         support::check(&self.request.uri, &fetched.facts).inspect_err(|_| self.folder.discard_incoming())?;
-        let folder = self.folder.accept(&fetched.digest)?;
+        let folder = self.folder.accept(&incoming, &fetched.digest)?;
         self.folder.write_record(&SourceRecord {
             uri: self.uri.clone(),
             pinned: self.request.digest,
