@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 /// Long enough for a loaded machine; nothing is asserted about how long things take.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 
 /// The binary with a clean environment: nothing of the developer's credentials or settings reaches a test.
 pub(crate) fn modelwright() -> Command {
@@ -205,7 +205,7 @@ impl Serving {
             }
             match self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
                 Ok(line) => self.said.push(line),
-                Err(_) => panic!("no line starts with {prefix:?}:\n{}", self.said.join("\n")),
+                Err(error) => panic!("{error}: no line starts with {prefix:?}:\n{}", self.said.join("\n")),
             }
         }
     }

@@ -1,4 +1,10 @@
 //! Tests of the whole command: each starts the real binary, as a user would, on loopback and in a folder of its own.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test ends by panicking, in its harness too"
+)]
 
 mod command;
 mod examples;

@@ -4,7 +4,7 @@ use std::net::TcpListener;
 
 use rstest::rstest;
 
-use crate::command::{Workbench, finish, http_json, manifest, manifest_with, modelwright};
+use crate::command::{Workbench, finish, http, http_json, manifest, manifest_with, modelwright};
 
 #[rstest]
 #[case::not_yaml("spec: [", &["model.yaml"])]
@@ -63,6 +63,16 @@ fn cluster_only_fields_are_named_and_not_silently_dropped() {
     bench.copy_fixture("add.onnx", "add.onnx");
     let text = manifest_with("add", "{source: {uri: 'file:add.onnx'}, serving: {replicas: 3}}");
     bench.run_once(&text).expect_code(0).expect_error(&["spec.serving.replicas", "not applied"]);
+}
+
+#[test]
+fn request_larger_than_the_manifest_allows_is_refused() {
+    let bench = Workbench::new();
+    bench.copy_fixture("add.onnx", "add.onnx");
+    let spec = "{source: {uri: 'file:add.onnx'}, serving: {limits: {maxRequestBytes: 1024}}}";
+    let serving = bench.serve(&manifest_with("add", spec), 1);
+    let (status, body) = http("POST", &format!("{}/infer", serving.url()), Some(&" ".repeat(1025)));
+    assert_eq!((status, body.contains("1024")), (413, true), "{body}");
 }
 
 #[test]

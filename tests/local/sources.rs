@@ -92,8 +92,9 @@ fn publishes_to_and_serves_from(server: anyhow::Result<Option<Server>>) {
     let uri = outcome["message"].as_str().unwrap().rsplit(' ').next().unwrap().to_owned();
     assert!(uri.starts_with(&server.uri("models/add/")), "{outcome}");
 
-    let secret: String =
-        server.credentials().iter().map(|(name, value)| format!("{name}='{value}'\n")).collect();
+    let lines: Vec<String> =
+        server.credentials().iter().map(|(name, value)| format!("{name}='{value}'")).collect();
+    let secret = lines.join("\n");
     let secret = format!("store={}", bench.write("store.env", secret).display());
     let spec = format!("source: {{uri: '{uri}', digest: '{digest}', credentialsSecretRef: {{name: store}}}}");
     let run = || finish(bench.run_command(&manifest_with("m", &spec)).args(["--once", "--secret", &secret]));

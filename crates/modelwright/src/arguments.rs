@@ -31,7 +31,7 @@ pub(crate) enum Command {
     Resolve(ResolveArguments),
     Fetch(FetchArguments),
     Serve(ServeArguments),
-    /// Print the CustomResourceDefinition of Model as YAML.
+    /// Print Model's custom resource definition as YAML.
     Crd,
 }
 
@@ -49,7 +49,7 @@ pub(crate) struct RunArguments {
     /// Where health and metrics are. Port 0 picks a free port.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9090", value_parser = parse_listen_address)]
     pub(crate) admin_listen: SocketAddr,
-    /// The folder that keeps fetched revisions [default: modelwright in $XDG_DATA_HOME, else in ~/.local/share].
+    /// The folder that keeps fetched revisions [default: `modelwright` in `$XDG_DATA_HOME`, else in `~/.local/share`].
     #[arg(long, value_name = "DIR")]
     pub(crate) data_dir: Option<PathBuf>,
     /// Credentials of a Secret that a manifest names, as lines `KEY=value`. May be repeated. A Secret without such a

@@ -7,6 +7,7 @@ use modelwright_api::defaults::{INTER_OP_THREADS, MAX_QUEUED_REQUESTS, ResolvedS
 use modelwright_api::model as api;
 use modelwright_artifact::MODEL_FILE;
 use modelwright_runtime::{ExecutionProvider, GraphOptimization, LoadRequest, QueueBounds, cpus};
+use modelwright_server::Bounds;
 
 use crate::arguments::{self, Provider, ServeArguments};
 
@@ -55,6 +56,16 @@ pub(crate) fn from_arguments(arguments: &ServeArguments) -> LoadRequest {
         // The runtime itself reads what the operator granted and the container's quota.
         cpus: None,
     }
+}
+
+/// A number of bytes of a manifest or argument as one of memory.
+pub(crate) fn bytes(bytes: u64) -> usize {
+    usize::try_from(bytes).unwrap_or(usize::MAX)
+}
+
+/// Makes room for bodies of this size: what a manifest allows must fit into what the server holds at once.
+pub(crate) fn admit(bounds: &mut Bounds, max_request_bytes: u64) {
+    bounds.max_bodies_bytes = bounds.max_bodies_bytes.max(bytes(max_request_bytes));
 }
 
 fn queue(requests: u32) -> QueueBounds {

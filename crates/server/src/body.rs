@@ -23,7 +23,6 @@ const CHUNK: usize = 64 << 10;
 /// Reads bodies and counts the memory of all of them.
 #[derive(Debug)]
 pub(crate) struct Bodies {
-    max_bytes: usize,
     read_timeout: Duration,
     memory: Arc<Semaphore>,
 }
@@ -46,37 +45,37 @@ enum Encoding {
 impl Bodies {
     pub(crate) fn new(bounds: &Bounds) -> Self {
         let units = (bounds.max_bodies_bytes / UNIT).clamp(1, Semaphore::MAX_PERMITS);
-        Self {
-            max_bytes: bounds.max_body_bytes,
-            read_timeout: bounds.body_read_timeout,
-            memory: Arc::new(Semaphore::new(units)),
-        }
+        Self { read_timeout: bounds.body_read_timeout, memory: Arc::new(Semaphore::new(units)) }
     }
 
-    /// Reads and, where the headers say so, inflates a body. Memory grows with what arrives, never with what is announced.
+    /// Reads and, where the headers say so, inflates a body of at most `max_bytes`, before and after inflating. Memory grows
+    /// with what arrives, never with what is announced.
     pub(crate) async fn read(
         self: &Arc<Self>,
         headers: &HeaderMap,
         body: Incoming,
+        max_bytes: usize,
     ) -> Result<ReadBody, Refusal> {
         let encoding = encoding(headers)?;
-        if body.size_hint().lower() > self.max_bytes as u64 {
-            return Err(self.too_large());
+        if body.size_hint().lower() > max_bytes as u64 {
+            return Err(too_large(max_bytes));
         }
-        let read = tokio::time::timeout(self.read_timeout, self.collect(body)).await.map_err(|_| {
-            let message = format!("the body did not arrive within {} s", self.read_timeout.as_secs_f32());
-            Refusal::new(StatusCode::REQUEST_TIMEOUT, message).and_close()
-        })??;
+        let read = tokio::time::timeout(self.read_timeout, self.collect(body, max_bytes)).await.map_err(
+            |_| {
+                let message = format!("the body did not arrive within {} s", self.read_timeout.as_secs_f32());
+                Refusal::new(StatusCode::REQUEST_TIMEOUT, message).and_close()
+            },
+        )??;
         if encoding == Encoding::Plain {
             return Ok(read);
         }
         let bodies = Arc::clone(self);
-        tokio::task::spawn_blocking(move || bodies.inflate(encoding, &read.bytes))
+        tokio::task::spawn_blocking(move || bodies.inflate(encoding, &read.bytes, max_bytes))
             .await
             .map_err(|_| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "inflating the body failed"))?
     }
 
-    async fn collect(&self, mut body: Incoming) -> Result<ReadBody, Refusal> {
+    async fn collect(&self, mut body: Incoming, max_bytes: usize) -> Result<ReadBody, Refusal> {
         let mut memory = Memory::new(&self.memory);
         let mut first = Bytes::new();
         let mut rest = BytesMut::new();
@@ -85,8 +84,8 @@ impl Bodies {
                 frame.map_err(|error| Refusal::bad_request(format!("the body broke off: {error}")))?;
             let Ok(data) = frame.into_data() else { continue };
             let length = first.len() + rest.len() + data.len();
-            if length > self.max_bytes {
-                return Err(self.too_large());
+            if length > max_bytes {
+                return Err(too_large(max_bytes));
             }
             memory.grow_to(length)?;
             // Most bodies arrive in one piece, which then needs no copy.
@@ -101,7 +100,7 @@ impl Bodies {
         Ok(ReadBody { bytes, _memory: memory.permit })
     }
 
-    fn inflate(&self, encoding: Encoding, packed: &[u8]) -> Result<ReadBody, Refusal> {
+    fn inflate(&self, encoding: Encoding, packed: &[u8], max_bytes: usize) -> Result<ReadBody, Refusal> {
         let mut decoder: Box<dyn Read> = match encoding {
             Encoding::Gzip => Box::new(MultiGzDecoder::new(packed)),
             Encoding::Deflate => Box::new(ZlibDecoder::new(packed)),
@@ -117,18 +116,18 @@ impl Bodies {
             if count == 0 {
                 return Ok(ReadBody { bytes: Bytes::from(out), _memory: memory.permit });
             }
-            if out.len() + count > self.max_bytes {
-                return Err(self.too_large());
+            if out.len() + count > max_bytes {
+                return Err(too_large(max_bytes));
             }
             memory.grow_to(out.len() + count)?;
             out.extend_from_slice(&chunk[..count]);
         }
     }
+}
 
-    fn too_large(&self) -> Refusal {
-        let message = format!("the body is larger than {} bytes; send a smaller batch", self.max_bytes);
-        Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, message).and_close()
-    }
+fn too_large(max_bytes: usize) -> Refusal {
+    let message = format!("the body is larger than {max_bytes} bytes; send a smaller batch");
+    Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, message).and_close()
 }
 
 /// A growing share of the memory for bodies.
@@ -188,8 +187,10 @@ mod tests {
 
     use super::*;
 
-    fn bodies(max_body_bytes: usize, max_bodies_bytes: usize) -> Bodies {
-        Bodies::new(&Bounds { max_body_bytes, max_bodies_bytes, ..Bounds::default() })
+    const MAX: usize = 1 << 20;
+
+    fn bodies(max_bodies_bytes: usize) -> Bodies {
+        Bodies::new(&Bounds { max_bodies_bytes, ..Bounds::default() })
     }
 
     fn gzip(content: &[u8]) -> Vec<u8> {
@@ -202,26 +203,25 @@ mod tests {
     fn a_small_body_that_inflates_beyond_the_bound_is_refused() {
         let bomb = gzip(&vec![0; 50 << 20]);
         assert!(bomb.len() < 100 << 10);
-        let refusal = bodies(1 << 20, 1 << 30).inflate(Encoding::Gzip, &bomb).unwrap_err();
+        let refusal = bodies(1 << 30).inflate(Encoding::Gzip, &bomb, MAX).unwrap_err();
         assert_eq!(refusal.into_response().status(), StatusCode::PAYLOAD_TOO_LARGE);
     }
 
     #[test]
     fn memory_is_bounded_over_all_bodies_and_given_back() {
-        let bodies = bodies(1 << 20, 256 << 10);
+        let bodies = bodies(256 << 10);
         let content = gzip(&vec![7; 200 << 10]);
-        let first = bodies.inflate(Encoding::Gzip, &content).unwrap();
-        let refusal = bodies.inflate(Encoding::Gzip, &content).unwrap_err();
+        let first = bodies.inflate(Encoding::Gzip, &content, MAX).unwrap();
+        let refusal = bodies.inflate(Encoding::Gzip, &content, MAX).unwrap_err();
         assert_eq!(refusal.into_response().status(), StatusCode::SERVICE_UNAVAILABLE);
         drop(first);
-        bodies.inflate(Encoding::Gzip, &content).unwrap();
+        bodies.inflate(Encoding::Gzip, &content, MAX).unwrap();
     }
 
     #[test]
     fn a_packed_body_that_breaks_off_is_the_clients_fault() {
         let content = gzip(b"hello");
-        let refusal =
-            bodies(1 << 20, 1 << 20).inflate(Encoding::Gzip, &content[..content.len() - 3]).unwrap_err();
+        let refusal = bodies(MAX).inflate(Encoding::Gzip, &content[..content.len() - 3], MAX).unwrap_err();
         assert_eq!(refusal.into_response().status(), StatusCode::BAD_REQUEST);
     }
 

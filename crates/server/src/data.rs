@@ -37,6 +37,7 @@ pub(crate) struct Data {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) phase: Phase,
     pub(crate) bodies: Arc<Bodies>,
+    max_body_bytes: usize,
     pub(crate) limits: Limits,
     pub(crate) request_timeout: Duration,
 }
@@ -48,6 +49,11 @@ struct V1Models<'a> {
 }
 
 impl Data {
+    /// The bytes that a request to a model may have.
+    pub(crate) fn max_body_bytes(&self, ready: &ReadyModel) -> usize {
+        ready.max_body_bytes().unwrap_or(self.max_body_bytes)
+    }
+
     pub(crate) fn new(
         config: &ServerConfig,
         registry: Arc<Registry>,
@@ -55,6 +61,7 @@ impl Data {
         phase: Phase,
     ) -> Self {
         Self {
+            max_body_bytes: config.bounds.max_body_bytes,
             registry,
             metrics,
             phase,

@@ -34,7 +34,7 @@ pub(crate) async fn v2_infer(
                        JSON in `data` (tritonclient: binary_data=False)";
         return Err(Refusal::bad_request(message).and_close());
     }
-    let body = data.bodies.read(headers, body).await?;
+    let body = data.bodies.read(headers, body, data.max_body_bytes(&ready)).await?;
     let request = parse(data, &ready, body, v2::parse_infer_request).await?;
     let all = run(data, name, ready.model(), request.inputs).await?;
     let outputs = select(all, &request.outputs);
@@ -59,7 +59,7 @@ pub(crate) async fn v1_predict(
     headers: &HeaderMap,
     body: Incoming,
 ) -> Result<Response, Refusal> {
-    let body = data.bodies.read(headers, body).await?;
+    let body = data.bodies.read(headers, body, data.max_body_bytes(&ready)).await?;
     let inputs = parse(data, &ready, body, v1::parse_predict_request).await?;
     let outputs = run(data, name, ready.model(), inputs).await?;
     let text = compute(elements(&outputs), move || v1::write_predictions(&outputs));

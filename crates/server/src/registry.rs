@@ -15,13 +15,14 @@ pub struct ReadyModel {
     version: String,
     model: Arc<LoadedModel>,
     fetched: Option<Duration>,
+    max_body_bytes: Option<usize>,
     since: Instant,
 }
 
 impl ReadyModel {
     /// A loaded model under a version: the display id of its revision, or `1` where there is none.
     pub fn new(version: impl Into<String>, model: Arc<LoadedModel>) -> Self {
-        Self { version: version.into(), model, fetched: None, since: Instant::now() }
+        Self { version: version.into(), model, fetched: None, max_body_bytes: None, since: Instant::now() }
     }
 
     /// Adds how long getting the files took, for the cold-start report.
@@ -29,6 +30,19 @@ impl ReadyModel {
     pub const fn with_fetch_time(mut self, took: Duration) -> Self {
         self.fetched = Some(took);
         self
+    }
+
+    /// Sets the bytes of one request body, before and after inflating, in the place of
+    /// [`Bounds::max_body_bytes`](crate::Bounds::max_body_bytes).
+    #[must_use]
+    pub const fn with_max_body_bytes(mut self, bytes: usize) -> Self {
+        self.max_body_bytes = Some(bytes);
+        self
+    }
+
+    /// The model's own bound on a request body, where it has one.
+    pub const fn max_body_bytes(&self) -> Option<usize> {
+        self.max_body_bytes
     }
 
     /// The version.

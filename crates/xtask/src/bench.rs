@@ -168,7 +168,7 @@ impl Connection {
     fn exchange(&mut self, request: &[u8]) -> anyhow::Result<()> {
         self.stream.write_all(request)?;
         self.buffer.clear();
-        let mut chunk = [0; 64 << 10];
+        let mut chunk = vec![0; 64 << 10];
         let end = loop {
             let read = self.stream.read(&mut chunk)?;
             ensure!(read > 0, "the server closed the connection");

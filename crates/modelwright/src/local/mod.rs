@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use modelwright_api::contract::ExitCode;
+use modelwright_api::defaults::ResolvedServing;
 use modelwright_runtime::{Library, LoadedModel};
 use modelwright_server::{Drain, ReadyModel, Registry, Server, ServerConfig};
 use tokio::sync::oneshot;
@@ -86,7 +87,7 @@ async fn serve_until_told(
 ) -> Result<ProcessExit, Failure> {
     let mut termination = Termination::listen().map_err(|error| no_threads(&error))?;
     let registry = Arc::new(Registry::new());
-    let bound = Server::bind(server_config(arguments), Arc::clone(&registry)).await?;
+    let bound = Server::bind(server_config(arguments, &prepared.entries)?, Arc::clone(&registry)).await?;
     let address = bound.data_addr();
     terminal.print(&format!("admin http://{}", bound.admin_addr()));
     let (stop, stopped) = oneshot::channel::<()>();
@@ -137,15 +138,25 @@ async fn serve_until_told(
     Ok(ProcessExit::SUCCESS)
 }
 
-fn server_config(arguments: &RunArguments) -> ServerConfig {
-    let config = ServerConfig::default();
-    ServerConfig {
+fn server_config(arguments: &RunArguments, entries: &[Entry]) -> Result<ServerConfig, Failure> {
+    let mut config = ServerConfig::default();
+    for entry in entries {
+        serving::admit(&mut config.bounds, serving(entry)?.max_request_bytes);
+    }
+    Ok(ServerConfig {
         listen: arguments.listen,
         admin_listen: arguments.admin_listen,
         // Nobody balances load over a laptop: there is nothing to wait for.
         drain: Drain { delay: Duration::ZERO, ..config.drain },
         ..config
-    }
+    })
+}
+
+fn serving(entry: &Entry) -> Result<ResolvedServing, Failure> {
+    entry
+        .model
+        .serving()
+        .map_err(|error| Failure::new(ExitCode::InvalidConfiguration, "InvalidManifest", error.to_string()))
 }
 
 /// Waits for all Models and collects what went wrong, in the order in which it did.
@@ -191,9 +202,12 @@ impl Deployment {
             self.terminal
                 .note(&format!("note {name}: the revision on disk was damaged and has been fetched again"));
         }
-        let model = Arc::new(self.load(&resolution).await?);
-        let version = resolution.revision.digest.id();
-        self.registry.ready(name, ReadyModel::new(version, Arc::clone(&model)).with_fetch_time(fetched));
+        let serving = serving(&self.entry)?;
+        let model = Arc::new(self.load(&resolution, &serving).await?);
+        let ready = ReadyModel::new(resolution.revision.digest.id(), Arc::clone(&model))
+            .with_fetch_time(fetched)
+            .with_max_body_bytes(serving::bytes(serving.max_request_bytes));
+        self.registry.ready(name, ready);
         self.announce(&model)?;
         match resolution.instead {
             None => Ok(()),
@@ -207,11 +221,8 @@ impl Deployment {
         }
     }
 
-    async fn load(&self, resolution: &Resolution) -> Result<LoadedModel, Failure> {
-        let serving = self.entry.model.serving().map_err(|error| {
-            Failure::new(ExitCode::InvalidConfiguration, "InvalidManifest", error.to_string())
-        })?;
-        let request = serving::from_manifest(&resolution.revision.folder, &serving);
+    async fn load(&self, resolution: &Resolution, serving: &ResolvedServing) -> Result<LoadedModel, Failure> {
+        let request = serving::from_manifest(&resolution.revision.folder, serving);
         let loading = tokio::task::spawn_blocking(move || LoadedModel::load(&request));
         match tokio::time::timeout(serving.startup_timeout, loading).await {
             Ok(Ok(loaded)) => Ok(loaded?),

@@ -1,4 +1,4 @@
-//! `modelwright crd`: the CustomResourceDefinition, for `kubectl apply -f -`.
+//! `modelwright crd`: the custom resource definition, for `kubectl apply -f -`.
 
 use std::io::Write as _;
 use std::process::ExitCode as ProcessExit;

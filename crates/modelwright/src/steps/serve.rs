@@ -75,7 +75,8 @@ fn config(arguments: &ServeArguments) -> ServerConfig {
         ..ServerConfig::default()
     };
     if let Some(bytes) = arguments.max_request_bytes {
-        config.bounds.max_body_bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+        config.bounds.max_body_bytes = serving::bytes(bytes);
+        serving::admit(&mut config.bounds, bytes);
     }
     config
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use flate2::Compression;
 use flate2::write::{GzEncoder, ZlibEncoder};
-use modelwright_server::ServerConfig;
+use modelwright_server::{ModelState, ServerConfig};
 use rstest::rstest;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -26,6 +26,20 @@ async fn a_body_announced_as_too_large_is_refused_before_it_is_read() {
     let answer = server.raw(head.as_bytes()).await;
     assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
     assert!(answer.contains("larger than 10000 bytes"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_models_own_bound_on_bodies_replaces_the_servers() {
+    let server = TestServer::start_with(small_bodies(), &["add"]).await;
+    let Some(ModelState::Ready(model)) = server.registry.get("add") else { panic!("not ready") };
+    server.registry.ready("tight", model.clone().with_max_body_bytes(ADD.len()));
+    server.registry.ready("wide", model.with_max_body_bytes(20_000));
+    for (model, bytes, status) in [("tight", ADD.len() + 1, 413), ("add", 10_001, 413), ("wide", 10_001, 200)]
+    {
+        let body = ADD.to_owned() + &" ".repeat(bytes - ADD.len());
+        let request = server.client.post(server.url(&format!("/v2/models/{model}/infer"))).body(body);
+        assert_eq!(server.send(request).await.status, status, "{model}");
+    }
 }
 
 #[tokio::test]
