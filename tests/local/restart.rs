@@ -84,7 +84,7 @@ fn damaged_revision_on_disk_is_fetched_again() {
     bench.copy_fixture("add.onnx", "model.onnx");
     let text = manifest("m", "file:model.onnx");
     bench.run_once(&text).expect_code(0);
-    let revisions = bench.path("data/default/m/revisions");
+    let revisions = bench.path("data/models/default/m/revisions");
     let stored = std::fs::read_dir(revisions).unwrap().next().unwrap().unwrap().path().join("model.onnx");
     let mut bytes = std::fs::read(&stored).unwrap();
     let middle = bytes.len() / 2;

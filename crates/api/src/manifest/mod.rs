@@ -95,6 +95,7 @@ fn read_document(node: &Node, document: usize, rules: &cel::Rules) -> Result<Mod
     let line = Some(node.line).filter(|line| *line > 0);
     let object = node.to_value();
     problems.extend(rules.check(&object, node, document, !problems.is_empty()));
+    problems.extend(namespace(&object, node, document));
     if !problems.is_empty() {
         return Err(problems);
     }
@@ -125,6 +126,29 @@ fn other_kind(node: &Node, document: usize) -> Option<Problem> {
                 format!("{written} is not {wanted}; only Models are read here, write {key}: {wanted}"),
             )
         }
+    })
+}
+
+/// Checks the namespace, which is a DNS-1123 label. No rule of a CRD can: of `metadata` it sees the name only, and an API
+/// server knows which namespaces there are. On one machine a namespace becomes a folder, so it must not be a path.
+fn namespace(object: &Value, node: &Node, document: usize) -> Option<Problem> {
+    let namespace = object.pointer("/metadata/namespace")?.as_str()?;
+    let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    let edges = !namespace.starts_with('-') && !namespace.ends_with('-');
+    if edges && namespace.chars().all(inner) {
+        return None;
+    }
+    let path = "metadata.namespace";
+    let message = format!(
+        "{} is no namespace, which holds only lower-case letters, digits and '-', and begins and ends with a letter or \
+         digit; write a namespace such as default",
+        quoted(namespace)
+    );
+    Some(Problem {
+        document,
+        line: Some(node.line_of(path)).filter(|line| *line > 0),
+        path: path.to_owned(),
+        message,
     })
 }
 

@@ -73,6 +73,12 @@ fn good_manifest_is_accepted_in_a_cluster(#[case] text: String) {
 #[case::name_dot(named("b.c"), ":4: \"b.c\": metadata.name must be")]
 #[case::name_end(named("bc-"), ":4: \"bc-\": metadata.name must be")]
 #[case::name_long(named(&"b".repeat(41)), "b\": metadata.name must be")]
+#[case::namespace_absolute(
+    named("bc\n  namespace: /home/u"),
+    ":5: metadata.namespace: \"/home/u\" is no namespace"
+)]
+#[case::namespace_above(named("bc\n  namespace: ../.."), "is no namespace")]
+#[case::namespace_path(named("bc\n  namespace: a/b"), "is no namespace")]
 #[case::name_number(
     named("12"),
     ":4: metadata.name: 12 is a number where a text belongs; write it in quotes, \"12\""

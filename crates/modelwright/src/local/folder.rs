@@ -66,7 +66,7 @@ impl DataFolder {
 
     /// The folder of one Model. Nothing is created yet.
     pub(crate) fn model(&self, namespace: &str, name: &str) -> ModelFolder {
-        ModelFolder { path: self.root.join(namespace).join(name) }
+        ModelFolder { path: self.root.join("models").join(namespace).join(name) }
     }
 }
 
