@@ -117,3 +117,28 @@ fn revision_on_s3_without_conditional_writes_is_served() {
 fn revision_on_google_cloud_storage_is_served() {
     publishes_to_and_serves_from(modelwright_test_servers::fake_gcs());
 }
+
+#[test]
+fn copy_is_published_once_and_a_store_out_of_reach_does_not_keep_a_model_from_serving() {
+    let Some(server) = modelwright_test_servers::versitygw().unwrap() else { return };
+    let bench = Workbench::new();
+    bench.copy_fixture("add.onnx", "add.onnx");
+    let lines: Vec<String> =
+        server.credentials().iter().map(|(name, value)| format!("{name}='{value}'")).collect();
+    let secret = format!("store={}", bench.write("store.env", lines.join("\n")).display());
+    let store = server.uri("");
+    let spec = |prefix: &str| {
+        format!(
+            "source: {{uri: 'file:add.onnx', copyTo: {{uri: '{}', credentialsSecretRef: {{name: store}}}}}}",
+            format_args!("{store}{prefix}")
+        )
+    };
+    let (copied, elsewhere) = (manifest_with("m", &spec("copies")), manifest_with("m", &spec("elsewhere")));
+    let run = |text: &str| finish(bench.run_command(text).args(["--once", "--secret", &secret]));
+    run(&copied).expect_code(0);
+    drop(server);
+    // What was published needs the store no more; what was not is said, and the model is served all the same.
+    let again = run(&copied);
+    assert!(!again.expect_code(0).stderr.contains("warning"), "{}", again.stderr);
+    run(&elsewhere).expect_code(0).expect_error(&["warning m", "serving it all the same"]);
+}

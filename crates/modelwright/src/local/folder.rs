@@ -111,6 +111,9 @@ pub(crate) struct SourceRecord {
     pub(crate) fingerprint: String,
     /// The revision that it resolved to.
     pub(crate) revision: Digest,
+    /// The `copyTo` prefix below which that revision has been published.
+    #[serde(default)]
+    pub(crate) copied_to: Option<String>,
 }
 
 /// The folder of one Model.
@@ -251,6 +254,7 @@ mod tests {
             pinned: None,
             fingerprint: "f".to_owned(),
             revision: digest(1),
+            copied_to: None,
         };
         folder.write_record(&record).unwrap();
         assert_eq!(folder.record(), Some(record));

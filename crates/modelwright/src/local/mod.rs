@@ -22,7 +22,7 @@ use crate::arguments::RunArguments;
 use crate::failure::Failure;
 use crate::local::folder::{DataFolder, ModelFolder};
 use crate::local::manifests::{Entry, Secrets};
-use crate::local::source::{Resolution, Source};
+use crate::local::source::{Resolution, Source, Warning};
 use crate::serving;
 use crate::signals::Termination;
 use crate::terminal::Terminal;
@@ -209,16 +209,19 @@ impl Deployment {
             .with_max_body_bytes(serving::bytes(serving.max_request_bytes));
         self.registry.ready(name, ready);
         self.announce(&model)?;
-        match resolution.instead {
-            None => Ok(()),
-            Some(failure) => {
-                let id = resolution.revision.digest.id();
-                self.terminal
-                    .note(&format!("warning {name}: {}; serving the former revision {id}", failure.message));
-                // A source out of reach may still hold what is served; one that holds something else is a failure.
-                if failure.is_outage() { Ok(()) } else { Err(failure) }
+        let Some(warning) = resolution.warning else { return Ok(()) };
+        let meanwhile = match &warning {
+            Warning::FormerRevision(_) => {
+                format!("serving the former revision {}", resolution.revision.digest.id())
             }
-        }
+            Warning::NotCopied(_) => {
+                "serving it all the same; the copy is tried again at the next start".to_owned()
+            }
+        };
+        let failure = warning.failure();
+        self.terminal.note(&format!("warning {name}: {}; {meanwhile}", failure.message));
+        // A store out of reach says nothing about what it holds; one that holds something else is a failure.
+        if failure.is_outage() { Ok(()) } else { Err(failure.clone()) }
     }
 
     async fn load(&self, resolution: &Resolution, serving: &ResolvedServing) -> Result<LoadedModel, Failure> {

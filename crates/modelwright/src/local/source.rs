@@ -25,10 +25,28 @@ pub(crate) struct Revision {
 pub(crate) struct Resolution {
     /// What to serve.
     pub(crate) revision: Revision,
-    /// Why that is not what the source holds now, if it is not: the former revision is served in the meantime.
-    pub(crate) instead: Option<Failure>,
+    /// What went wrong although there is something to serve.
+    pub(crate) warning: Option<Warning>,
     /// Whether bytes on disk turned out to be damaged and were fetched again.
     pub(crate) repaired: bool,
+}
+
+/// What went wrong although there is something to serve.
+#[derive(Clone, Debug)]
+pub(crate) enum Warning {
+    /// The source cannot be read, or holds what cannot be served: the former revision is served in its place.
+    FormerRevision(Failure),
+    /// The revision could not be published where `copyTo` says.
+    NotCopied(Failure),
+}
+
+impl Warning {
+    /// The failure behind it.
+    pub(crate) const fn failure(&self) -> &Failure {
+        match self {
+            Self::FormerRevision(failure) | Self::NotCopied(failure) => failure,
+        }
+    }
 }
 
 /// A Model's source with all that is needed to read it.
@@ -76,12 +94,12 @@ impl Source {
             && self.is_current(record).await?
         {
             match self.verify(record.revision).await {
-                Ok(revision) => return self.resolved(revision, repaired, progress).await,
+                Ok(revision) => return Ok(self.resolved(revision, record.clone(), repaired, progress).await),
                 Err(failure) => repaired = self.discard(record, &failure)?,
             }
         }
         match self.fetch(progress).await {
-            Ok(revision) => self.resolved(revision, repaired, progress).await,
+            Ok((revision, record)) => Ok(self.resolved(revision, record, repaired, progress).await),
             Err(failure) => self.fall_back(former, failure).await,
         }
     }
@@ -89,12 +107,13 @@ impl Source {
     async fn resolved(
         &self,
         revision: Revision,
+        record: SourceRecord,
         repaired: bool,
         progress: &dyn Progress,
-    ) -> Result<Resolution, Failure> {
-        self.copy(&revision, progress).await?;
+    ) -> Resolution {
         self.folder.prune(&revision.digest);
-        Ok(Resolution { revision, instead: None, repaired })
+        let copied = self.copy(&revision, record, progress).await;
+        Resolution { revision, warning: copied.err().map(Warning::NotCopied), repaired }
     }
 
     /// Whether the record still says what the source holds. A pinned digest that was fetched needs no look at the source.
@@ -130,7 +149,7 @@ impl Source {
     }
 
     /// Reads the source once into a folder of its own, which becomes the revision when every byte is verified.
-    async fn fetch(&self, progress: &dyn Progress) -> Result<Revision, Failure> {
+    async fn fetch(&self, progress: &dyn Progress) -> Result<(Revision, SourceRecord), Failure> {
         let incoming = self.folder.incoming(self.request.digest.as_ref());
         let request = FetchRequest { source: &self.request, resolved: None, folder: incoming.clone() };
         let fetched = match modelwright_artifact::fetch(&request, progress).await {
@@ -145,13 +164,15 @@ impl Source {
         };
         support::check(&self.request.uri, &fetched.facts).inspect_err(|_| self.folder.discard_incoming())?;
         let folder = self.folder.accept(&incoming, &fetched.digest)?;
-        self.folder.write_record(&SourceRecord {
+        let record = SourceRecord {
             uri: self.uri.clone(),
             pinned: self.request.digest,
             fingerprint: fetched.probe.as_ref().map(fingerprint).transpose()?.unwrap_or_default(),
             revision: fetched.digest,
-        })?;
-        Ok(Revision { digest: fetched.digest, folder })
+            copied_to: None,
+        };
+        self.folder.write_record(&record)?;
+        Ok((Revision { digest: fetched.digest, folder }, record))
     }
 
     /// After a failure, the former revision if it is there and nothing says that it must not be served.
@@ -161,14 +182,25 @@ impl Source {
             return Err(failure);
         };
         match self.verify(record.revision).await {
-            Ok(revision) => Ok(Resolution { revision, instead: Some(failure), repaired: false }),
+            Ok(revision) => {
+                Ok(Resolution { revision, warning: Some(Warning::FormerRevision(failure)), repaired: false })
+            }
             Err(_) => Err(failure),
         }
     }
 
-    /// Publishes the revision where `copyTo` says. Nothing is uploaded that is there already.
-    async fn copy(&self, revision: &Revision, progress: &dyn Progress) -> Result<(), Failure> {
+    /// Publishes the revision where `copyTo` says, unless the record says that this was done.
+    async fn copy(
+        &self,
+        revision: &Revision,
+        record: SourceRecord,
+        progress: &dyn Progress,
+    ) -> Result<(), Failure> {
         let Some((prefix, connection)) = &self.copy_to else { return Ok(()) };
+        let target = Some(prefix.to_string());
+        if record.copied_to == target {
+            return Ok(());
+        }
         let request = PublishRequest {
             folder: revision.folder.clone(),
             prefix: prefix.clone(),
@@ -176,7 +208,7 @@ impl Source {
         };
         let published = modelwright_artifact::publish(&request, progress).await?;
         tracing::info!(uri = %published.uri, bytes = published.bytes_written, "published");
-        Ok(())
+        self.folder.write_record(&SourceRecord { copied_to: target, ..record })
     }
 }
 

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::process::ExitCode as ProcessExit;
 
 use modelwright_api::Outcome;
+use modelwright_api::contract::ExitCode;
 use modelwright_artifact::{FetchRequest, PublishRequest, ResolveRequest, Resolved, Retry};
 
 use crate::arguments::ResolveArguments;
@@ -51,17 +52,22 @@ async fn copy(
     resolved: &Resolved,
     target: &str,
 ) -> Result<String, Failure> {
-    let folder = std::env::temp_dir().join(format!("modelwright-copy-{}", resolved.digest.id()));
+    // Readable by nobody else, and deleted however this ends.
+    let folder = tempfile::Builder::new().prefix("modelwright-copy-").tempdir().map_err(|error| {
+        Failure::new(
+            ExitCode::OutputUnwritable,
+            "CannotWrite",
+            format!("cannot make a temporary folder: {error}"),
+        )
+    })?;
     let connection =
         steps::connection(environment::copy_to_credentials(), arguments.step.allow_loopback, Retry::FETCH);
-    let request = PublishRequest { folder: folder.clone(), prefix: steps::uri(target)?, connection };
+    let request =
+        PublishRequest { folder: folder.path().to_owned(), prefix: steps::uri(target)?, connection };
     let progress = Terminal::new().transfers_of("copy");
-    let fetch = FetchRequest { source, resolved: Some(resolved), folder };
+    let fetch = FetchRequest { source, resolved: Some(resolved), folder: folder.path().to_owned() };
     modelwright_artifact::fetch(&fetch, &*progress).await?;
     let published = modelwright_artifact::publish(&request, &*progress).await?;
-    if let Err(error) = std::fs::remove_dir_all(&request.folder) {
-        tracing::warn!(path = %request.folder.display(), %error, "the temporary copy cannot be deleted");
-    }
     Ok(published.uri.to_string())
 }
 
