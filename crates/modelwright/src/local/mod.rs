@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use modelwright_api::contract::ExitCode;
 use modelwright_api::defaults::ResolvedServing;
 use modelwright_runtime::{Library, LoadedModel};
-use modelwright_server::{Drain, ReadyModel, Registry, Server, ServerConfig};
+use modelwright_server::{Drain, ModelState, ReadyModel, Registry, Server, ServerConfig};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
@@ -22,7 +22,7 @@ use crate::arguments::RunArguments;
 use crate::failure::Failure;
 use crate::local::folder::{DataFolder, ModelFolder};
 use crate::local::manifests::{Entry, Secrets};
-use crate::local::source::{Resolution, Source, Warning};
+use crate::local::source::{Resolution, Source};
 use crate::serving;
 use crate::signals::Termination;
 use crate::terminal::Terminal;
@@ -185,17 +185,24 @@ struct Deployment {
 impl Deployment {
     async fn deploy(self) -> Result<(), Failure> {
         let result = self.try_deploy().await;
-        if let Err(failure) = &result {
+        if let Err(failure) = &result
+            && !self.is_ready()
+        {
             self.terminal.note(&format!("failed {}: {}", self.entry.name(), failure.message));
             self.registry.failed(self.entry.name(), &*failure.reason, &*failure.message);
         }
         result
     }
 
+    fn is_ready(&self) -> bool {
+        matches!(self.registry.get(self.entry.name()), Some(ModelState::Ready(_)))
+    }
+
     async fn try_deploy(&self) -> Result<(), Failure> {
         let source = self.source.as_ref().map_err(Clone::clone)?;
         let started = Instant::now();
-        let resolution = source.resolve(&*self.terminal.transfers_of(self.entry.name())).await?;
+        let progress = self.terminal.transfers_of(self.entry.name());
+        let resolution = source.resolve(&*progress).await?;
         let fetched = started.elapsed();
         let name = self.entry.name();
         if resolution.repaired {
@@ -209,19 +216,20 @@ impl Deployment {
             .with_max_body_bytes(serving::bytes(serving.max_request_bytes));
         self.registry.ready(name, ready);
         self.announce(&model)?;
-        let Some(warning) = resolution.warning else { return Ok(()) };
-        let meanwhile = match &warning {
-            Warning::FormerRevision(_) => {
-                format!("serving the former revision {}", resolution.revision.digest.id())
-            }
-            Warning::NotCopied(_) => {
-                "serving it all the same; the copy is tried again at the next start".to_owned()
-            }
-        };
-        let failure = warning.failure();
-        self.terminal.note(&format!("warning {name}: {}; {meanwhile}", failure.message));
-        // A store out of reach says nothing about what it holds; one that holds something else is a failure.
-        if failure.is_outage() { Ok(()) } else { Err(failure.clone()) }
+        if let Some(failure) = resolution.instead {
+            let id = resolution.revision.digest.id();
+            self.warn(&failure, &format!("serving the former revision {id}"));
+            // A source out of reach says nothing about what it holds; one that holds something else is a failure.
+            return if failure.is_outage() { Ok(()) } else { Err(failure) };
+        }
+        source.copy(&resolution, &*progress).await.inspect_err(|failure| {
+            self.warn(failure, "the model is served, and the copy is tried again at the next start");
+        })
+    }
+
+    /// Says what went wrong although the model is served.
+    fn warn(&self, failure: &Failure, meanwhile: &str) {
+        self.terminal.note(&format!("warning {}: {}; {meanwhile}", self.entry.name(), failure.message));
     }
 
     async fn load(&self, resolution: &Resolution, serving: &ResolvedServing) -> Result<LoadedModel, Failure> {

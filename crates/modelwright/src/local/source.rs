@@ -25,28 +25,12 @@ pub(crate) struct Revision {
 pub(crate) struct Resolution {
     /// What to serve.
     pub(crate) revision: Revision,
-    /// What went wrong although there is something to serve.
-    pub(crate) warning: Option<Warning>,
+    /// Why that is not what the source holds now, if it is not: the former revision is served in its place.
+    pub(crate) instead: Option<Failure>,
     /// Whether bytes on disk turned out to be damaged and were fetched again.
     pub(crate) repaired: bool,
-}
-
-/// What went wrong although there is something to serve.
-#[derive(Clone, Debug)]
-pub(crate) enum Warning {
-    /// The source cannot be read, or holds what cannot be served: the former revision is served in its place.
-    FormerRevision(Failure),
-    /// The revision could not be published where `copyTo` says.
-    NotCopied(Failure),
-}
-
-impl Warning {
-    /// The failure behind it.
-    pub(crate) const fn failure(&self) -> &Failure {
-        match self {
-            Self::FormerRevision(failure) | Self::NotCopied(failure) => failure,
-        }
-    }
+    /// What is remembered of the source.
+    record: SourceRecord,
 }
 
 /// A Model's source with all that is needed to read it.
@@ -94,26 +78,19 @@ impl Source {
             && self.is_current(record).await?
         {
             match self.verify(record.revision).await {
-                Ok(revision) => return Ok(self.resolved(revision, record.clone(), repaired, progress).await),
+                Ok(revision) => return Ok(self.resolved(revision, record.clone(), repaired)),
                 Err(failure) => repaired = self.discard(record, &failure)?,
             }
         }
         match self.fetch(progress).await {
-            Ok((revision, record)) => Ok(self.resolved(revision, record, repaired, progress).await),
+            Ok((revision, record)) => Ok(self.resolved(revision, record, repaired)),
             Err(failure) => self.fall_back(former, failure).await,
         }
     }
 
-    async fn resolved(
-        &self,
-        revision: Revision,
-        record: SourceRecord,
-        repaired: bool,
-        progress: &dyn Progress,
-    ) -> Resolution {
+    fn resolved(&self, revision: Revision, record: SourceRecord, repaired: bool) -> Resolution {
         self.folder.prune(&revision.digest);
-        let copied = self.copy(&revision, record, progress).await;
-        Resolution { revision, warning: copied.err().map(Warning::NotCopied), repaired }
+        Resolution { revision, instead: None, repaired, record }
     }
 
     /// Whether the record still says what the source holds. A pinned digest that was fetched needs no look at the source.
@@ -182,20 +159,14 @@ impl Source {
             return Err(failure);
         };
         match self.verify(record.revision).await {
-            Ok(revision) => {
-                Ok(Resolution { revision, warning: Some(Warning::FormerRevision(failure)), repaired: false })
-            }
+            Ok(revision) => Ok(Resolution { revision, instead: Some(failure), repaired: false, record }),
             Err(_) => Err(failure),
         }
     }
 
-    /// Publishes the revision where `copyTo` says, unless the record says that this was done.
-    async fn copy(
-        &self,
-        revision: &Revision,
-        record: SourceRecord,
-        progress: &dyn Progress,
-    ) -> Result<(), Failure> {
+    /// Publishes what was resolved where `copyTo` says, unless the record says that this was done.
+    pub(crate) async fn copy(&self, resolution: &Resolution, progress: &dyn Progress) -> Result<(), Failure> {
+        let Resolution { revision, record, .. } = resolution;
         let Some((prefix, connection)) = &self.copy_to else { return Ok(()) };
         let target = Some(prefix.to_string());
         if record.copied_to == target {
@@ -203,12 +174,13 @@ impl Source {
         }
         let request = PublishRequest {
             folder: revision.folder.clone(),
+            digest: Some(revision.digest),
             prefix: prefix.clone(),
             connection: connection.clone(),
         };
         let published = modelwright_artifact::publish(&request, progress).await?;
         tracing::info!(uri = %published.uri, bytes = published.bytes_written, "published");
-        self.folder.write_record(&SourceRecord { copied_to: target, ..record })
+        self.folder.write_record(&SourceRecord { copied_to: target, ..record.clone() })
     }
 }
 

@@ -62,8 +62,12 @@ async fn copy(
     })?;
     let connection =
         steps::connection(environment::copy_to_credentials(), arguments.step.allow_loopback, Retry::FETCH);
-    let request =
-        PublishRequest { folder: folder.path().to_owned(), prefix: steps::uri(target)?, connection };
+    let request = PublishRequest {
+        folder: folder.path().to_owned(),
+        digest: Some(resolved.digest),
+        prefix: steps::uri(target)?,
+        connection,
+    };
     let progress = Terminal::new().transfers_of("copy");
     let fetch = FetchRequest { source, resolved: Some(resolved), folder: folder.path().to_owned() };
     modelwright_artifact::fetch(&fetch, &*progress).await?;
