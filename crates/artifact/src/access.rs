@@ -12,7 +12,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 pub struct AccessRules {
     /// Loopback addresses may be asked. Only for commands that a person runs on their own machine.
     pub loopback: bool,
-    /// Private ranges (RFC 1918, RFC 6598, unique local IPv6) may be asked.
+    /// Private ranges (RFC 1918, RFC 6598, RFC 2544, 192.0.0.0/24, unique local IPv6) may be asked.
     pub private: bool,
     /// A store's client may ask its cloud's metadata service for the identity of this machine or pod. Sources still
     /// cannot name that service.
@@ -32,7 +32,7 @@ impl AccessRules {
             Kind::Public => true,
             Kind::Private => self.private,
             Kind::Loopback => self.loopback,
-            Kind::Metadata | Kind::LinkLocal | Kind::Unspecified | Kind::Multicast => false,
+            Kind::LinkLocal | Kind::Metadata | Kind::Unspecified | Kind::Tunnel | Kind::Multicast => false,
         };
         if allowed { Ok(()) } else { Err(Refusal { host: host.to_owned(), address, kind: kind.name() }) }
     }
@@ -69,7 +69,8 @@ impl fmt::Display for Refusal {
 
 impl std::error::Error for Refusal {}
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// In order of how little may ask it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Kind {
     Public,
     Private,
@@ -77,6 +78,7 @@ enum Kind {
     LinkLocal,
     Metadata,
     Unspecified,
+    Tunnel,
     Multicast,
 }
 
@@ -99,7 +101,9 @@ impl Kind {
             // 0.0.0.0/8 reaches this machine on Linux.
             [0, ..] => Self::Unspecified,
             [224..=255, ..] => Self::Multicast,
-            [10, ..] | [172, 16..=31, ..] | [192, 168, ..] | [100, 64..=127, ..] => Self::Private,
+            [10, ..] | [172, 16..=31, ..] | [192, 168, ..] | [100, 64..=127, ..]
+            // Networks for measurements (RFC 2544); protocol assignments (RFC 6890).
+            | [198, 18..=19, ..] | [192, 0, 0, _] => Self::Private,
             _ => Self::Public,
         }
     }
@@ -116,10 +120,15 @@ impl Kind {
             Self::of_v4(Ipv4Addr::new(a, b, c, d))
         };
         match address.segments() {
-            // IPv4-mapped, IPv4-compatible, NAT64 and 6to4 addresses mean the IPv4 address inside them.
+            // IPv4-mapped, IPv4-compatible, IPv4-translated (SIIT), NAT64 and 6to4 addresses mean the IPv4 address
+            // inside them.
             [0, 0, 0, 0, 0, 0 | 0xffff, high, low]
+            | [0, 0, 0, 0, 0xffff, 0, high, low]
             | [0x64, 0xff9b, 0, 0, 0, 0, high, low]
             | [0x2002, high, low, ..] => embedded(high, low),
+            [0x64, 0xff9b, 1, ..] => Self::of_local_nat64(address),
+            // Teredo (RFC 4380): through servers that the address itself names, to hosts behind them.
+            [0x2001, 0, ..] => Self::Tunnel,
             // AWS, Google.
             [0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254 | 0x23] | [0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254] => {
                 Self::Metadata
@@ -131,6 +140,21 @@ impl Kind {
         }
     }
 
+    /// 64:ff9b:1::/48 (RFC 8215): where the IPv4 address lies depends on the length of the prefix that the network
+    /// chose (RFC 6052 §2.2), which is not known here, so the strictest reading counts.
+    fn of_local_nat64(address: Ipv6Addr) -> Self {
+        let o = address.octets();
+        let readings = [
+            [o[12], o[13], o[14], o[15]],
+            [o[9], o[10], o[11], o[12]],
+            [o[7], o[9], o[10], o[11]],
+            [o[6], o[7], o[9], o[10]],
+        ];
+        // A zero is where another reading has its prefix; no host has such an address.
+        let hosts = readings.into_iter().filter(|reading| reading[0] != 0);
+        hosts.map(|reading| Self::of_v4(reading.into())).max().unwrap_or(Self::Unspecified)
+    }
+
     fn name(self) -> &'static str {
         match self {
             Self::Public => "public",
@@ -139,6 +163,7 @@ impl Kind {
             Self::LinkLocal => "link-local",
             Self::Metadata => "a cloud's metadata service",
             Self::Unspecified => "unspecified",
+            Self::Tunnel => "a Teredo tunnel's",
             Self::Multicast => "multicast or reserved",
         }
     }
@@ -158,6 +183,11 @@ mod tests {
     #[case("::ffff:8.8.8.8")]
     #[case("172.32.0.1")]
     #[case("100.128.0.1")]
+    #[case("198.20.0.1")]
+    #[case("192.0.1.1")]
+    #[case("64:ff9b:1::808:808")]
+    #[case("64:ff9b:1:1::808:808")]
+    #[case("64:ff9b:1:808:8:800::")]
     fn public_address_is_always_allowed(#[case] address: &str) {
         assert!(STRICT.check("h", address.parse().unwrap()).is_ok());
     }
@@ -168,6 +198,13 @@ mod tests {
     #[case("::ffff:169.254.169.254")]
     #[case("::169.254.169.254")]
     #[case("64:ff9b::a9fe:a9fe")]
+    #[case("64:ff9b:1::a9fe:a9fe")]
+    #[case("64:ff9b:1:a9fe:a9:fe00::")]
+    #[case("64:ff9b:1:a9fe:a9:fe00:a00:1")]
+    #[case("64:ff9b:1::")]
+    #[case("::ffff:0:169.254.169.254")]
+    #[case("2001:0:4136:e378:8000:63bf:3fff:fdd2")]
+    #[case("192.0.0.192")]
     #[case("2002:a9fe:a9fe::1")]
     #[case("fe80::1")]
     #[case("fd00:ec2::254")]
@@ -190,6 +227,8 @@ mod tests {
     #[case("127.9.9.9")]
     #[case("::1")]
     #[case("::ffff:127.0.0.1")]
+    #[case("::ffff:0:127.0.0.1")]
+    #[case("64:ff9b:1::7f00:1")]
     fn loopback_needs_the_local_rules(#[case] address: &str) {
         assert!(AccessRules::CLUSTER.check("h", address.parse().unwrap()).is_err());
         assert!(AccessRules::LOCAL.check("h", address.parse().unwrap()).is_ok());
@@ -202,6 +241,11 @@ mod tests {
     #[case("100.64.0.1")]
     #[case("fd12:3456::1")]
     #[case("::ffff:10.0.0.1")]
+    #[case("::ffff:0:10.0.0.1")]
+    #[case("64:ff9b:1::a00:1")]
+    #[case("198.18.0.1")]
+    #[case("198.19.255.1")]
+    #[case("192.0.0.1")]
     fn private_ranges_are_allowed_unless_told_otherwise(#[case] address: &str) {
         assert!(AccessRules::CLUSTER.check("h", address.parse().unwrap()).is_ok());
         assert!(STRICT.check("h", address.parse().unwrap()).is_err());
