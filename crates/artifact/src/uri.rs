@@ -56,7 +56,7 @@ impl SourceUri {
         if text.chars().any(char::is_control) {
             return refuse("it holds a control character");
         }
-        let Some((scheme, rest)) = text.split_once(':') else {
+        let Some((scheme, rest)) = text.split_once(':').filter(|(scheme, _)| is_scheme(scheme)) else {
             return refuse("it has no scheme; write s3://, gs://, az://, https://, http://, pvc:// or file:");
         };
         let place = match scheme {
@@ -113,20 +113,26 @@ impl fmt::Display for SourceUri {
     }
 }
 
-/// The uri for a message: shortened, and without what stands before an `@` in its authority.
+/// Whether this can stand before the colon (RFC 3986 §3.1).
+fn is_scheme(text: &str) -> bool {
+    text.starts_with(|c: char| c.is_ascii_alphabetic())
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.'))
+}
+
+/// A refused uri for a message: shortened, and without anything that may be a credential. It is refused because it is
+/// mistyped, so nothing is taken to be where it belongs: all from the scheme to the last `@` goes, and all from a `?`
+/// or `#` on; if the `@` comes behind those, a password may hold them, and nothing but the scheme is left.
 fn without_userinfo(text: &str) -> String {
-    let mut text = text.to_owned();
-    if let Some(start) = text.find("://").map(|at| at + 3) {
-        let end = text[start..].find('/').map_or(text.len(), |at| start + at);
-        if let Some(at) = text[start..end].rfind('@') {
-            text.replace_range(start..start + at, "…");
-        }
-    }
-    if let Some(at) = text.find(['?', '#']) {
-        text.truncate(at);
-        text.push('…');
-    }
-    text.chars().take(200).flat_map(char::escape_debug).collect()
+    let start = text.find(':').filter(|at| is_scheme(&text[..*at])).map_or(0, |at| at + 1);
+    let end = text[start..].find(['?', '#']).map_or(text.len(), |at| start + at);
+    let (scheme, seen, cut) = (&text[..start], &text[start..end], &text[end..]);
+    let rest = match seen.rfind('@') {
+        _ if cut.contains('@') => "…".to_owned(),
+        Some(at) => format!("…{}", &seen[at..]),
+        None => seen.to_owned(),
+    };
+    let end = if cut.is_empty() || rest == "…" { "" } else { "…" };
+    format!("{scheme}{rest}{end}").chars().take(200).flat_map(char::escape_debug).collect()
 }
 
 fn authority(rest: &str) -> Result<(&str, &str), String> {
@@ -269,9 +275,30 @@ mod tests {
     #[case("file:", "names no path")]
     #[case("pvc:///a", "pvc://<claim>")]
     #[case("https://h/a\nb", "control character")]
+    #[case("s3://AKIA:ab/cdsecret@bucket/m.onnx", "bucket's name")]
+    #[case("https:/user:secret@h/a", "two slashes")]
+    #[case("https:user:secret@h/a", "two slashes")]
+    #[case("https://user:pa/secret@h/a", "invalid port")]
+    #[case("https://user:a?secret@h/a", "user or password")]
+    #[case("https://user:secret?b@h/a", "user or password")]
+    #[case("https//user:secret@h/a", "no scheme")]
+    #[case("secret@h:443/a", "no scheme")]
+    #[case("user:secret@h/a", "scheme user is not known")]
+    #[case("s3://b/c?a=@secret", "query")]
     fn unusable_uri_is_refused_with_advice(#[case] text: &str, #[case] problem: &str) {
         let message = SourceUri::parse(text, None).unwrap_err().to_string();
         assert!(message.contains(problem), "{message}");
         assert!(!message.contains("secret"), "{message}");
+    }
+
+    #[test]
+    fn refused_uri_is_named_as_far_as_it_is_harmless() {
+        let named = |text: &str| without_userinfo(text);
+        assert_eq!(named("ftp://h/a"), "ftp://h/a");
+        assert_eq!(named("https://user:secret@h/a"), "https:…@h/a");
+        assert_eq!(named("https://h/a?token"), "https://h/a…");
+        assert_eq!(named("https://u:a?b@h/a"), "https:…");
+        assert_eq!(named("models/bc"), "models/bc");
+        assert!(named(&"x".repeat(5000)).len() == 200);
     }
 }
