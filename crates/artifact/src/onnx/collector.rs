@@ -12,7 +12,7 @@ use crate::RelativePath;
 /// What one entry of a map, set or list takes beside its text; rounded up.
 const ENTRY_BYTES: usize = 64;
 /// `TensorProto.DataLocation.EXTERNAL`.
-const EXTERNAL: i64 = 1;
+const EXTERNAL: i32 = 1;
 
 /// An operator or a function that stands for one: its domain and its name.
 type Operator = (String, String);
@@ -140,7 +140,6 @@ impl Collector {
         let texts = [&self.function.0, &self.function.1, &self.opset.0, &self.entry.0, &self.entry.1];
         let open = texts.iter().map(|text| text.capacity()).sum::<usize>()
             + self.weight.name.capacity()
-            + self.weight.location.as_ref().map_or(0, String::capacity)
             + self.value.name.capacity();
         self.peak = self.peak.max(self.retained + nodes + open + arriving);
     }
@@ -206,7 +205,10 @@ impl Collector {
         let (key, value) = std::mem::take(&mut self.entry);
         if field == Field::ExternalData {
             if key == "location" {
-                self.weight.location = Some(value);
+                // Each that is named, whether or not this weight turns out to use it: of repeated entries, and of
+                // messages that are repeated where one belongs, protobuf's readers see all together.
+                self.weight.has_location = true;
+                self.add_external(&value)?;
             }
         } else if self.facts.metadata.len() < self.limits.metadata_entries {
             self.retain(key.len() + value.len())?;
@@ -219,8 +221,8 @@ impl Collector {
         let weight = std::mem::replace(&mut self.weight, Weight::new());
         let bytes = weight.bytes().map_err(|problem| self.invalid(problem))?;
         self.facts.parameter_bytes = self.facts.parameter_bytes.saturating_add(bytes);
-        if weight.is_external {
-            self.add_external(&weight)?;
+        if weight.is_external && !weight.has_location {
+            return Err(OnnxError::MissingExternalData { tensor: shortened(&weight.name) });
         }
         let is_initializer = matches!(
             self.open[..],
@@ -234,10 +236,9 @@ impl Collector {
     }
 
     /// Keeps the path of a weight's file, if it stays beneath the model's folder.
-    fn add_external(&mut self, weight: &Weight) -> Result<(), OnnxError> {
-        let Some(location) = &weight.location else {
-            return Err(OnnxError::MissingExternalData { tensor: shortened(&weight.name) });
-        };
+    fn add_external(&mut self, location: &str) -> Result<(), OnnxError> {
+        // Some exporters write `./weights.bin`, which is the same file.
+        let location = location.trim_start_matches("./");
         if self.facts.external_data.contains(location) {
             return Ok(());
         }
@@ -250,7 +251,7 @@ impl Collector {
             }
             Ok(_) => {
                 self.retain(location.len())?;
-                self.facts.external_data.insert(location.clone());
+                self.facts.external_data.insert(location.to_owned());
                 Ok(())
             }
             Err(crate::Error::UnsafePath { problem, .. }) => refused(problem),
@@ -329,7 +330,8 @@ impl Handler for Collector {
 
     #[expect(
         clippy::cast_possible_wrap,
-        reason = "protobuf writes negative numbers as their two's complement"
+        clippy::cast_possible_truncation,
+        reason = "protobuf writes negative numbers as their two's complement, and reads an enum from the low 32 bits"
     )]
     fn varint(&mut self, _: u32, value: u64) -> Result<(), OnnxError> {
         let Some((field, ..)) = self.field else { return Ok(()) };
@@ -341,7 +343,10 @@ impl Handler for Collector {
             }
             Field::OpsetVersion => self.opset.1 = number,
             Field::TensorType => self.weight.data_type = number,
-            Field::DataLocation => self.weight.is_external = number == EXTERNAL,
+            // What protobuf's readers make of it: the low 32 bits, and a later value that they do not know does not
+            // count. Once external is therefore external: to take a weight for internal that ONNX Runtime reads from
+            // a file would let it load bytes that no digest covers.
+            Field::DataLocation => self.weight.is_external |= number as i32 == EXTERNAL,
             Field::TensorDims => self.weight.dimension(number),
             Field::ElementType => self.value.element_type = number,
             Field::DimValue if number < 0 => self.dimension = Dimension::Unknown,

@@ -12,8 +12,8 @@ pub enum OnnxError {
     /// A file that is no ONNX.
     #[error("the file is no ONNX model: {problem}; export the model to ONNX, or check what was uploaded")]
     NotOnnx {
-        /// What speaks against it.
-        problem: String,
+        /// What speaks against it; never the file's own bytes.
+        problem: &'static str,
     },
     /// A file that ends before its content does.
     #[error(
@@ -63,8 +63,8 @@ pub enum OnnxError {
     },
     /// A version of an operator set that the runtime does not have.
     #[error(
-        "the model needs version {found} of the operator set {domain}, ONNX Runtime has {oldest} to {newest}; {}",
-        advice_on_version(*found, *newest, "export it with a lower opset version (for example `opset_version=20`)")
+        "the model needs version {found} of the operator set {}, ONNX Runtime has {oldest} to {newest}; {}",
+        shown(domain), advice_on_version(*found, *newest, "export it with a lower opset version (for example `opset_version=20`)")
     )]
     UnsupportedOpset {
         /// The operator set, `ai.onnx` for the standard one.
@@ -78,8 +78,9 @@ pub enum OnnxError {
     },
     /// Operators that the runtime does not have.
     #[error(
-        "the model uses {} of the domain {domain:?}, which ONNX Runtime does not have; export it with standard \
-         operators only (custom operator libraries are not loaded)", operators.join(", ")
+        "the model uses {} of the domain \"{}\", which ONNX Runtime does not have; export it with standard \
+         operators only (custom operator libraries are not loaded)",
+        operators.iter().map(|operator| shown(operator)).collect::<Vec<_>>().join(", "), shown(domain)
     )]
     CustomOperator {
         /// The operators' domain.
@@ -151,6 +152,15 @@ impl OnnxError {
             Self::CannotRead { .. } => "CannotRead",
         }
     }
+}
+
+/// A name from a model, for a message: at most 80 characters, none of which a terminal obeys.
+fn shown(name: &str) -> String {
+    let mut text: String = name.chars().take(80).flat_map(char::escape_debug).collect();
+    if name.chars().nth(80).is_some() {
+        text.push('…');
+    }
+    text
 }
 
 /// Too new and too old ask for different things.

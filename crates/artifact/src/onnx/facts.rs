@@ -29,8 +29,8 @@ pub struct OnnxFacts {
     /// Bytes of the weights: initializers and the tensors of attributes (some tools write weights as `Constant`
     /// nodes), in this file and in external files, with their dimensions multiplied out.
     pub parameter_bytes: u64,
-    /// Files beside this one that hold weights: relative paths as the model writes them, none of which leaves the
-    /// model's folder.
+    /// Files beside this one that hold weights: relative paths, without the `./` that some exporters write, none of
+    /// which leaves the model's folder.
     pub external_data: BTreeSet<String>,
     /// Operators of domains other than `ai.onnx` and `ai.onnx.ml`, by domain. Functions that the model itself defines
     /// are not among them.

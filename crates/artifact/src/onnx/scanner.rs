@@ -3,6 +3,7 @@
 use std::io::Read;
 
 use super::collector::Collector;
+use super::schema::{Message, known};
 use super::sniff::{SNIFF_BYTES, sniff};
 use super::wire::Reader;
 use super::{OnnxError, OnnxFacts};
@@ -143,17 +144,25 @@ impl Scanner {
         }
     }
 
+    /// Says the kind of what is there, never the bytes: they may be anybody's, a secret of another service included.
     fn not_onnx(&self) -> OnnxError {
         let start = &self.head[..self.head.len().min(24)];
-        let text =
-            std::str::from_utf8(start).ok().filter(|text| !text.chars().any(|c| c.is_control() && c != '\n'));
-        let problem = match text {
-            _ if start.is_empty() => "it is empty".to_owned(),
-            Some(text) => format!("it begins with the text {text:?}"),
-            None => {
-                let bytes: Vec<_> = start.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-                format!("it begins with the bytes {} and has no graph", bytes.join(" "))
+        let text = match std::str::from_utf8(start) {
+            Ok(text) => Some(text),
+            // Cut inside of a character.
+            Err(error) if error.error_len().is_none() => {
+                std::str::from_utf8(&start[..error.valid_up_to()]).ok()
             }
+            Err(_) => None,
+        };
+        let is_text = |text: &str| !text.chars().any(|c| c.is_control() && !matches!(c, '\n' | '\r' | '\t'));
+        let problem = match start {
+            [] => "it is empty",
+            _ if text.is_some_and(is_text) => "it begins with text",
+            [first, ..] if known(Message::Model, u32::from(first >> 3)).is_none() => {
+                "it begins with a byte that is no ONNX field"
+            }
+            _ => "it begins like ONNX and has no graph",
         };
         OnnxError::NotOnnx { problem }
     }

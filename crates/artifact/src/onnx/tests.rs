@@ -118,10 +118,11 @@ fn dimension_that_varies_is_minus_one_in_the_protocol() {
 
 #[rstest]
 #[case(b"", "it is empty")]
-#[case(b"hello world, this is a model", "hello world")]
-#[case(b"\x00\x01\x02\x03", "00 01 02 03")]
-#[case(b"\x08", "08")]
-#[case(b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff", "ff ff ff")]
+#[case(b"hello world, this is a model", "begins with text")]
+#[case("größe größe größe größe größe".as_bytes(), "begins with text")]
+#[case(b"\x00\x01\x02\x03", "no ONNX field")]
+#[case(b"\x08", "no graph")]
+#[case(b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff", "no ONNX field")]
 #[case(b"\x08\x04\x12\x05\x0a\x03abc", "no graph")]
 fn other_bytes_are_no_onnx(#[case] bytes: &[u8], #[case] part: &str) {
     for size in [1, 100] {
@@ -261,6 +262,61 @@ fn external_data_without_a_place_is_refused_and_counts_otherwise() {
     let facts = scan_all(&external(&[("location", "model.onnx_data"), ("length", "16")])).unwrap();
     assert_eq!(facts.parameter_bytes, 16);
     assert!(facts.external_data.contains("model.onnx_data"));
+}
+
+fn entry(key: &str, value: &str) -> Encoder {
+    Encoder::new().bytes(1, key).bytes(2, value)
+}
+
+#[rstest]
+#[case::only_the_low_32_bits_count(&[(1 << 32) + 1])]
+#[case::unknown_value_after_it_does_not_count(&[1, 5])]
+#[case::negative_high_bits(&[(-1_i64 << 32) + 1])]
+fn weight_that_protobuf_takes_for_external_is_external(#[case] locations: &[i64]) {
+    let tensor = Encoder::new().number(1, 4).number(2, 1).bytes(8, "w");
+    let tensor = locations.iter().fold(tensor, |tensor, location| tensor.number(14, *location));
+    // Without a file it is refused, so it was taken for external.
+    assert_eq!(refusal(&model(&graph().message(5, &tensor))).reason(), "MissingExternalData");
+    let tensor = tensor.message(13, &entry("location", "w.bin"));
+    let facts = scan_all(&model(&graph().message(5, &tensor))).unwrap();
+    assert!(facts.external_data.contains("w.bin"));
+}
+
+#[test]
+fn every_file_that_a_weight_names_counts() {
+    let tensor = Encoder::new().number(1, 4).number(2, 1).bytes(8, "w").number(14, 1);
+    let tensor = tensor.message(13, &entry("location", "a.bin")).message(13, &entry("location", "./b.bin"));
+    let facts = scan_all(&model(&graph().message(5, &tensor))).unwrap();
+    assert_eq!(facts.external_data.iter().collect::<Vec<_>>(), ["a.bin", "b.bin"]);
+    // An attribute's tensor that comes in two parts, which protobuf's readers put together.
+    let (first, second) =
+        (Encoder::new().number(14, 1).message(13, &entry("location", "a.bin")), entry("location", "b.bin"));
+    let attribute = Encoder::new().bytes(1, "value").message(5, &first);
+    let attribute = attribute.message(5, &Encoder::new().message(13, &second));
+    let node = Encoder::new().bytes(4, "Constant").message(5, &attribute);
+    let facts = scan_all(&model(&graph().message(1, &node))).unwrap();
+    assert_eq!(facts.external_data.iter().collect::<Vec<_>>(), ["a.bin", "b.bin"]);
+}
+
+#[test]
+fn names_of_a_hostile_model_cannot_command_a_terminal() {
+    let hostile = "\u{1b}[2J\u{202e}".to_owned();
+    let errors = [
+        OnnxError::UnsupportedOpset { domain: hostile.clone(), found: 9, oldest: 1, newest: 2 },
+        OnnxError::CustomOperator { domain: hostile.clone(), operators: vec![hostile.repeat(1000)] },
+        OnnxError::MissingExternalData { tensor: hostile.clone() },
+        OnnxError::UnsupportedType {
+            role: "input",
+            name: hostile,
+            found: "a map".into(),
+            advice: "export it again",
+        },
+    ];
+    for error in errors {
+        let message = error.to_string();
+        assert!(message.contains("[2J"), "{message:?}");
+        assert!(!message.contains(['\u{1b}', '\u{202e}']) && message.len() < 2000, "{message:?}");
+    }
 }
 
 /// `levels` subgraphs inside each other.

@@ -17,7 +17,8 @@ pub(super) struct Weight {
     pub(super) raw_bytes: Option<u64>,
     pub(super) string_bytes: u64,
     pub(super) is_external: bool,
-    pub(super) location: Option<String>,
+    /// Whether a file is named for it.
+    pub(super) has_location: bool,
 }
 
 impl Weight {
@@ -30,7 +31,7 @@ impl Weight {
             raw_bytes: None,
             string_bytes: 0,
             is_external: false,
-            location: None,
+            has_location: false,
         }
     }
 
