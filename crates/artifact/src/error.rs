@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::onnx::OnnxError;
+use crate::path::printable;
 use crate::{Digest, RelativePath};
 
 /// What a failure means: who can act, and whether trying again can help. Each class is one exit code of the commands.
@@ -65,7 +66,7 @@ pub enum Error {
         problem: String,
     },
     /// An address that the access rules forbid.
-    #[error("{host} is refused: its address {address} is {kind}; the access rules do not allow that")]
+    #[error("{host} is refused: its address {address} is {kind}, which the access rules do not allow; {}", remedy(*address))]
     AddressRefused {
         /// The host as written.
         host: String,
@@ -171,7 +172,7 @@ pub enum Error {
         found: Digest,
     },
     /// A prefix with several models.
-    #[error("{what} holds several models ({}); name one of them in the uri", models.join(", "))]
+    #[error("{what} holds several models ({}); name one of them in the uri", printable(&models.join(", ")))]
     AmbiguousSource {
         /// The uri.
         what: String,
@@ -187,14 +188,14 @@ pub enum Error {
         source: OnnxError,
     },
     /// Weights that the model keeps in a file that is not there.
-    #[error("{what} keeps weights in {path}, which is not there{hint}")]
+    #[error("{what} keeps weights in {path}, {problem}")]
     MissingExternalData {
         /// The model's uri.
         what: String,
         /// The path that the model names.
         path: String,
-        /// What to do, beginning with `; `, or nothing.
-        hint: &'static str,
+        /// What is wrong with that and what to do, e.g. `which is not there`.
+        problem: &'static str,
     },
     /// A manifest that breaks the contract.
     #[error("the manifest is refused: {problem}")]
@@ -240,6 +241,14 @@ pub enum Error {
         /// The path.
         path: PathBuf,
         /// What is there, e.g. `a symbolic link`.
+        found: &'static str,
+    },
+    /// A source that is no regular file.
+    #[error("{} is {found}, not a regular file; name a model's file, or a folder that holds one", path.display())]
+    NotAFile {
+        /// The path.
+        path: PathBuf,
+        /// What is there, e.g. `a named pipe`.
         found: &'static str,
     },
     /// A folder that another process writes into.
@@ -315,6 +324,7 @@ impl Error {
             Self::FileMissing { .. } => "FileMissing",
             Self::RevisionCollision { .. } => "RevisionCollision",
             Self::UnsafeTarget { .. } => "UnsafeTarget",
+            Self::NotAFile { .. } => "NotAFile",
             Self::FolderInUse { .. } => "FolderInUse",
             Self::CannotWrite { .. } => "CannotWrite",
             Self::CannotRead { .. } => "CannotRead",
@@ -337,6 +347,7 @@ impl Error {
             | Self::MissingExternalData { .. }
             | Self::InvalidManifest { .. }
             | Self::UnsafePath { .. }
+            | Self::NotAFile { .. }
             | Self::TooLarge { .. } => Class::BadData,
             Self::SourceNotFound { .. }
             | Self::NoModel { .. }
@@ -386,9 +397,30 @@ impl Error {
     }
 }
 
+/// What to do about an address that is refused.
+fn remedy(address: std::net::IpAddr) -> &'static str {
+    if address.to_canonical().is_loopback() {
+        "use an address that other machines can reach, or give the step --allow-loopback where this one is meant"
+    } else {
+        "use another address"
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn refused_address_comes_with_a_way_out() {
+        let message = |address: &str| {
+            let (host, address) = ("h".to_owned(), address.parse().unwrap());
+            Error::AddressRefused { host, address, kind: "forbidden" }.to_string()
+        };
+        for loopback in ["127.0.0.1", "::1", "::ffff:127.0.0.1"] {
+            assert!(message(loopback).contains("--allow-loopback"), "{}", message(loopback));
+        }
+        assert!(message("169.254.169.254").ends_with("use another address"));
+    }
 
     #[test]
     fn full_disk_has_its_own_reason() {

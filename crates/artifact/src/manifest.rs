@@ -10,6 +10,7 @@ use std::fmt;
 use serde::de::{Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
+use crate::path::printable;
 use crate::{Digest, Error, RelativePath};
 
 /// The contract that this version of the project writes and reads.
@@ -87,14 +88,15 @@ impl Manifest {
             return Err(invalid(format!("it has {} bytes, more than {MAX_MANIFEST_BYTES}", bytes.len())));
         }
         let version: ContractOnly =
-            serde_json::from_slice(bytes).map_err(|error| invalid(error.to_string()))?;
+            serde_json::from_slice(bytes).map_err(|error| invalid(printable(&error.to_string())))?;
         if version.contract != CONTRACT {
             return Err(invalid(format!(
                 "its contract is {:?}; this version reads {CONTRACT:?}: use a newer modelwright",
                 version.contract.chars().take(20).collect::<String>()
             )));
         }
-        let document: Document = serde_json::from_slice(bytes).map_err(|error| invalid(error.to_string()))?;
+        let document: Document =
+            serde_json::from_slice(bytes).map_err(|error| invalid(printable(&error.to_string())))?;
         let manifest = document.into_manifest()?;
         if manifest.to_bytes()? != bytes {
             return Err(invalid(

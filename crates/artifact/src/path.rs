@@ -86,6 +86,19 @@ fn shortened(path: &str) -> String {
     text
 }
 
+/// Text from elsewhere, for a message: what would command a terminal, or cannot be seen, is escaped.
+pub(crate) fn printable(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            // Harmless, and common in names.
+            '\'' | '"' | '\\' => shown.push(c),
+            c => shown.extend(c.escape_debug()),
+        }
+    }
+    shown
+}
+
 impl FromStr for RelativePath {
     type Err = Error;
 
@@ -164,6 +177,12 @@ mod tests {
     fn message_about_a_hostile_path_is_short_and_printable() {
         let message = RelativePath::new(&"\u{1b}[31m".repeat(1000)).unwrap_err().to_string();
         assert!(message.len() < 1000 && !message.contains('\u{1b}'), "{message}");
+    }
+
+    #[test]
+    fn only_what_cannot_be_seen_is_escaped() {
+        assert_eq!(printable("größe's \"a\\b\""), "größe's \"a\\b\"");
+        assert_eq!(printable("\u{1b}[31m\u{202e}\n"), "\\u{1b}[31m\\u{202e}\\n");
     }
 
     proptest! {

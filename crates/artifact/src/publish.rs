@@ -38,6 +38,8 @@ async fn pause(look: u32) {
 pub struct PublishRequest {
     /// A revision's folder: `manifest.json` and the files that it names.
     pub folder: PathBuf,
+    /// The revision that the folder must hold, if that is known.
+    pub digest: Option<Digest>,
     /// The prefix below which `revisions/<id>/` is made, `<id>` being the first 16 hexadecimal digits of the digest:
     /// `s3`, `gs`, `az`, `pvc` or `file`.
     pub prefix: SourceUri,
@@ -56,7 +58,8 @@ pub struct Published {
     pub bytes_written: u64,
 }
 
-/// Copies the revision in `request.folder` into a store, verified on both sides.
+/// Copies the revision in `request.folder` into a store, verified on both sides. A folder that holds another revision
+/// than `request.digest` is [`Error::DigestMismatch`]; nothing is asked of the store then.
 ///
 /// A revision that is there with equal bytes is success; other bytes under its digest are
 /// [`Error::RevisionCollision`].
@@ -68,8 +71,12 @@ pub async fn publish(request: &PublishRequest, progress: &dyn Progress) -> Resul
         Ok((Arc::new(folder), manifest))
     })
     .await?;
-    let store = Store::open(&request.prefix, &request.connection)?;
     let digest = manifest.digest()?;
+    if let Some(expected) = request.digest.filter(|expected| *expected != digest) {
+        let what = request.folder.join(MANIFEST_FILE).display().to_string();
+        return Err(Error::DigestMismatch { what, expected, found: digest });
+    }
+    let store = Store::open(&request.prefix, &request.connection)?;
     let publisher = Publisher { store: &store, folder, manifest: &manifest, digest, progress };
     let bytes_written = if publisher.manifest_is_there().await? {
         publisher.check_all().await?;

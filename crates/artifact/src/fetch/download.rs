@@ -12,8 +12,9 @@ use crate::folder::Folder;
 use crate::inspect::{Inspected, Inspector};
 use crate::path::RESERVED_PREFIX;
 use crate::progress::Transfer;
+use crate::resolve::check_total;
 use crate::store::{Store, blocking};
-use crate::{Digest, Error, FileEntry, MANIFEST_FILE, Manifest, Progress, RelativePath, RemoteFile};
+use crate::{Digest, Error, FileEntry, Limits, MANIFEST_FILE, Manifest, Progress, RelativePath, RemoteFile};
 
 /// Bytes of an unfinished file that are hashed again at a time.
 const BUFFER_BYTES: usize = 1 << 20;
@@ -41,9 +42,12 @@ pub(super) struct Downloads<'a> {
     store: &'a Store,
     folder: Arc<Folder>,
     progress: &'a dyn Progress,
+    limits: &'a Limits,
     /// Whether the end result is compared with a digest: only then is what an earlier run left trusted to be continued.
     verified: bool,
     finished: Vec<RelativePath>,
+    /// The bytes of the finished files.
+    finished_bytes: u64,
     /// The file that is being downloaded, or whose download failed.
     current: Option<RelativePath>,
     continued: bool,
@@ -55,14 +59,17 @@ impl<'a> Downloads<'a> {
         store: &'a Store,
         folder: Arc<Folder>,
         progress: &'a dyn Progress,
+        limits: &'a Limits,
         verified: bool,
     ) -> Self {
         Self {
             store,
             folder,
             progress,
+            limits,
             verified,
             finished: Vec::new(),
+            finished_bytes: 0,
             current: None,
             continued: false,
             bytes_read: 0,
@@ -95,6 +102,8 @@ impl<'a> Downloads<'a> {
         while let Some(chunk) = chunks.try_next().await? {
             transfer.advance(chunk.len());
             self.bytes_read += chunk.len() as u64;
+            // Before it is written: an answer may have no end.
+            self.check_size(&what, &wanted, inspector.size().saturating_add(chunk.len() as u64))?;
             let (file, place) = (file.clone(), place.clone());
             let pushed;
             (inspector, pushed) = blocking(move || {
@@ -113,7 +122,19 @@ impl<'a> Downloads<'a> {
         }
         let inspected = inspector.finish().map_err(refused)?;
         self.finished.extend(self.current.take());
+        self.finished_bytes = self.finished_bytes.saturating_add(size);
         Ok(inspected)
+    }
+
+    /// Refuses more bytes than the file has, if that is known, and more than the limits allow.
+    fn check_size(&self, what: &str, wanted: &Wanted, size: u64) -> Result<(), Error> {
+        match wanted.expected {
+            Some(expected) if size > expected.size => Err(Error::TooLarge {
+                what: what.to_owned(),
+                problem: format!("it goes on after the {} bytes that its digest covers", expected.size),
+            }),
+            _ => check_total(self.store, self.limits, Some(self.finished_bytes.saturating_add(size))),
+        }
     }
 
     /// Opens the unfinished file, continued if it can be, and what has seen its content so far.
@@ -174,6 +195,7 @@ impl<'a> Downloads<'a> {
         let mut paths = std::mem::take(&mut self.finished);
         paths.extend(self.current.take());
         self.continued = false;
+        self.finished_bytes = 0;
         blocking(move || {
             for path in paths {
                 let names = Names::of(&path);

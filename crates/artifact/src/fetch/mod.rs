@@ -14,7 +14,8 @@ use crate::folder::Folder;
 use crate::inspect::Inspector;
 use crate::onnx::OnnxFacts;
 use crate::resolve::{
-    Layout, check_pin, check_total, external_data, facts_of, layout, manifest_of, retrievable, revision_files,
+    Layout, check_covered, check_pin, check_total, external_data, facts_of, layout, manifest_of, retrievable,
+    revision_files,
 };
 use crate::store::{Store, blocking};
 use crate::verify::{manifest_in, open_file, verify_file};
@@ -76,10 +77,13 @@ pub async fn fetch(request: &FetchRequest<'_>, progress: &dyn Progress) -> Resul
     }
     let store = Store::open(&request.source.uri, &request.source.connection)?;
     let plan = Plan::of(request, &store).await?;
-    let mut downloads = Downloads::new(&store, folder, progress, expected.is_some());
+    let limits = &request.source.connection.limits;
+    let mut downloads = Downloads::new(&store, folder, progress, limits, expected.is_some());
     loop {
         let error = match plan.download(request, &store, &mut downloads).await {
-            Err(error @ (Error::DigestMismatch { .. } | Error::Onnx { .. })) => error,
+            Err(error @ (Error::DigestMismatch { .. } | Error::Onnx { .. } | Error::TooLarge { .. })) => {
+                error
+            }
             // Whatever else went wrong, what is there can be continued.
             done => return done,
         };
@@ -104,6 +108,7 @@ async fn reuse(folder: Arc<Folder>, expected: Digest) -> Result<Option<Fetched>,
                 verify_file(&folder, path, entry)?;
             }
             let facts = scan(&folder)?;
+            check_covered(&folder.path().display().to_string(), &facts, &manifest)?;
             let digest = manifest.digest()?;
             let pin = if expected == digest { digest } else { expected };
             Ok(Some(Fetched {
@@ -185,7 +190,7 @@ impl Plan {
     ) -> Result<Fetched, Error> {
         let (kind, manifest, files, facts, probe) = match self {
             Self::Known { kind, manifest, remotes, probe } => {
-                let (files, facts) = known(manifest, remotes, downloads).await?;
+                let (files, facts) = known(store, manifest, remotes, downloads).await?;
                 (*kind, manifest.clone(), files, facts, probe.clone())
             }
             Self::Described { layout, model } => {
@@ -201,7 +206,7 @@ impl Plan {
             facts,
             bytes_read: downloads.bytes_read(),
             reused: false,
-            retrievable: Some(retrievable(kind, files.iter().map(|file| &file.remote))),
+            retrievable: Some(retrievable(store, kind, files.iter().map(|file| &file.remote))),
             probe: Some(probe),
             manifest,
         })
@@ -212,6 +217,7 @@ type Files = (Vec<SourceFile>, OnnxFacts);
 
 /// Downloads files whose digests are known.
 async fn known(
+    store: &Store,
     manifest: &Manifest,
     remotes: &BTreeMap<RelativePath, RemoteFile>,
     downloads: &mut Downloads<'_>,
@@ -227,7 +233,9 @@ async fn known(
         let inspected = downloads.download(wanted).await?;
         files.push(SourceFile { path: path.clone(), entry: *entry, remote: remote.clone() });
         if model {
-            facts = Some(facts_of(inspected)?);
+            let found = facts_of(inspected)?;
+            check_covered(&store.describe(&remote.path), &found, manifest)?;
+            facts = Some(found);
         }
     }
     let facts =

@@ -158,7 +158,7 @@ pub(crate) async fn external_data(
     };
     let what = store.describe(&model.path);
     for location in &facts.external_data {
-        let path = RelativePath::new(location.trim_start_matches("./"))?;
+        let path = RelativePath::new(location)?;
         if path.as_str() == MODEL_FILE || path.as_str() == MANIFEST_FILE {
             return Err(Error::Unsupported {
                 what,
@@ -168,14 +168,31 @@ pub(crate) async fn external_data(
             });
         }
         if !listing.iter().any(|file| file.path == path.as_str()) {
-            let alone = layout.kind() == Kind::File;
-            let hint = if alone { "; give the prefix that holds both instead of the file" } else { "" };
-            return Err(Error::MissingExternalData { what, path: path.to_string(), hint });
+            let problem = if layout.kind() == Kind::File {
+                "which is not there; give the prefix that holds both instead of the file"
+            } else {
+                "which is not there"
+            };
+            return Err(Error::MissingExternalData { what, path: path.to_string(), problem });
         }
         let file = store.head(path.as_str()).await?;
         files.push((path, file));
     }
     Ok(files)
+}
+
+/// Refuses a revision whose model keeps weights in files that its manifest does not name: whatever lies there would be
+/// loaded, and no digest would cover it.
+pub(crate) fn check_covered(what: &str, facts: &OnnxFacts, manifest: &Manifest) -> Result<(), Error> {
+    match facts.external_data.iter().find(|path| !manifest.files().contains_key(path.as_str())) {
+        None => Ok(()),
+        Some(path) => Err(Error::MissingExternalData {
+            what: what.to_owned(),
+            path: path.clone(),
+            problem: "which its manifest does not name, so no digest covers it; make the revision again from the \
+                      prefix that holds both",
+        }),
+    }
 }
 
 /// Where the files of a revision are, as their store describes them.

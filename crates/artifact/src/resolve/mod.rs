@@ -10,7 +10,7 @@ use crate::onnx::OnnxFacts;
 use crate::store::Store;
 use crate::{Connection, Digest, Error, FileEntry, Manifest, Progress, RelativePath, SourceUri};
 
-pub(crate) use layout::{Layout, check_total, external_data, layout, revision_files};
+pub(crate) use layout::{Layout, check_covered, check_total, external_data, layout, revision_files};
 pub(crate) use read::{facts_of, manifest_of, retrievable};
 
 /// What to resolve.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use futures::TryStreamExt as _;
 
-use super::layout::{Layout, check_total, external_data, revision_files};
+use super::layout::{Layout, check_covered, check_total, external_data, revision_files};
 use super::{Kind, RemoteFile, ResolveRequest, Resolved, Retrievable, SourceFile, check_pin};
 use crate::inspect::{Inspected, Inspector};
 use crate::onnx::OnnxFacts;
@@ -33,7 +33,7 @@ pub(super) async fn read(
         kind: layout.kind(),
         digest: manifest.digest()?,
         pin,
-        retrievable: retrievable(layout.kind(), files.iter().map(|file| &file.remote)),
+        retrievable: retrievable(store, layout.kind(), files.iter().map(|file| &file.remote)),
         files,
         manifest,
         facts,
@@ -42,8 +42,12 @@ pub(super) async fn read(
 }
 
 /// For how long files of this kind of source can be read again.
-pub(crate) fn retrievable<'a>(kind: Kind, mut files: impl Iterator<Item = &'a RemoteFile>) -> Retrievable {
-    if kind == Kind::Revision || files.all(|file| file.version.is_some()) {
+pub(crate) fn retrievable<'a>(
+    store: &Store,
+    kind: Kind,
+    mut files: impl Iterator<Item = &'a RemoteFile>,
+) -> Retrievable {
+    if kind == Kind::Revision || store.keeps_versions() && files.all(|file| file.version.is_some()) {
         Retrievable::Always
     } else {
         Retrievable::WhileUnchanged
@@ -79,7 +83,7 @@ impl Reader<'_> {
         let mut files = Vec::with_capacity(remotes.len());
         for ((path, remote), entry) in remotes.into_iter().zip(manifest.files().values()) {
             if path.as_str() == MODEL_FILE {
-                let read = self.inspect(&remote, Inspector::model()).await?;
+                let read = self.inspect(&remote, Inspector::model(), 0).await?;
                 if read.entry != *entry {
                     let what = self.store.describe(path.as_str());
                     return Err(Error::DigestMismatch {
@@ -88,7 +92,9 @@ impl Reader<'_> {
                         found: read.entry.sha256,
                     });
                 }
-                facts = Some(facts_of(read)?);
+                let found = facts_of(read)?;
+                check_covered(&self.store.describe(path.as_str()), &found, manifest)?;
+                facts = Some(found);
             }
             files.push(SourceFile { path, entry: *entry, remote });
         }
@@ -99,14 +105,14 @@ impl Reader<'_> {
 
     /// A file or prefix is what its bytes say.
     async fn described(&self, layout: &Layout, model: &RemoteFile) -> Result<Read, Error> {
-        let read = self.inspect(model, Inspector::model()).await?;
+        let read = self.inspect(model, Inspector::model(), 0).await?;
         let mut total = read.entry.size;
         let path = RelativePath::new(MODEL_FILE)?;
         let mut files = vec![SourceFile { path, entry: read.entry, remote: model.clone() }];
         let facts = facts_of(read)?;
         for (path, remote) in external_data(self.store, layout, &facts).await? {
             check_total(self.store, self.limits, Some(total.saturating_add(remote.size.unwrap_or(0))))?;
-            let entry = self.inspect(&remote, Inspector::plain()).await?.entry;
+            let entry = self.inspect(&remote, Inspector::plain(), total).await?.entry;
             total = total.saturating_add(entry.size);
             files.push(SourceFile { path, entry, remote });
         }
@@ -114,14 +120,21 @@ impl Reader<'_> {
         Ok((manifest_of(&files)?, files, facts))
     }
 
-    async fn inspect(&self, remote: &RemoteFile, mut inspector: Inspector) -> Result<Inspected, Error> {
+    /// Reads one file; `before` are the bytes of those that were read already.
+    async fn inspect(
+        &self,
+        remote: &RemoteFile,
+        mut inspector: Inspector,
+        before: u64,
+    ) -> Result<Inspected, Error> {
         let what = self.store.describe(&remote.path);
         let refused = |source| Error::Onnx { what: what.clone(), source };
         let transfer = Transfer::begin(self.progress, remote.size, &what);
         let mut chunks = self.store.read(remote, 0);
         while let Some(chunk) = chunks.try_next().await? {
             transfer.advance(chunk.len());
-            check_total(self.store, self.limits, Some(inspector.size().saturating_add(chunk.len() as u64)))?;
+            let total = before.saturating_add(inspector.size()).saturating_add(chunk.len() as u64);
+            check_total(self.store, self.limits, Some(total))?;
             let pushed;
             (inspector, pushed) = blocking(move || {
                 let pushed = inspector.push(&chunk);

@@ -1,7 +1,6 @@
 //! The one HTTP client: every address checked, redirects bounded, nothing taken from the environment.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use object_store::ClientOptions;
@@ -9,9 +8,10 @@ use object_store::client::{
     HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse, HttpService,
 };
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
-use reqwest::redirect::{Action, Attempt, Policy};
+use reqwest::redirect::Policy;
+use url::Url;
 
-use super::failure::{RedirectRefusal, is_refusal};
+use super::failure::is_refusal;
 use crate::credentials::CA_CERTIFICATE;
 use crate::{AccessRules, Connection, Error};
 
@@ -19,53 +19,35 @@ use crate::{AccessRules, Connection, Error};
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a server may be silent.
 const READ_TIMEOUT: Duration = Duration::from_secs(20);
-/// The most redirects that are followed for a web server; an object store must answer itself.
-const MAX_REDIRECTS: usize = 3;
 /// Hosts of metadata services, which only a store's own client asks, and only with `instance_identity`.
 const METADATA_HOSTS: [&str; 5] =
     ["169.254.169.254", "169.254.170.2", "169.254.170.23", "metadata.google.internal", "[fd00:ec2::23]"];
 
-/// A client for web servers: follows up to 3 redirects, to allowed addresses and never to another scheme. The client
-/// drops `Authorization` when host or port change.
-pub(super) fn web_client(connection: &Connection) -> Result<reqwest::Client, Error> {
-    // Whoever names a source does not get to speak with the metadata service, whatever a store's own client may.
-    let rules = AccessRules { instance_identity: false, ..connection.rules };
-    client(connection, rules, Policy::custom(move |attempt| follow(rules, attempt)))
+/// Whoever names a source does not get to speak with the metadata service, whatever a store's own client may.
+pub(super) fn web_rules(connection: &Connection) -> AccessRules {
+    AccessRules { instance_identity: false, ..connection.rules }
 }
 
-fn follow(rules: AccessRules, attempt: Attempt<'_>) -> Action {
-    let problem = match attempt.previous().first() {
-        _ if attempt.previous().len() > MAX_REDIRECTS => "there are more than 3 redirects",
-        Some(first) if first.scheme() != attempt.url().scheme() => "it leads to another scheme",
-        _ => match attempt.url().host_str().map(|host| rules.check_literal(host)) {
-            Some(Ok(())) => return attempt.follow(),
-            Some(Err(refusal)) => return attempt.error(refusal),
-            None => "it leads to no host",
-        },
-    };
-    attempt.error(RedirectRefusal(problem))
-}
-
-fn client(connection: &Connection, rules: AccessRules, redirects: Policy) -> Result<reqwest::Client, Error> {
+/// A client that checks every address that a name resolves to, and follows no redirect: an object store must answer
+/// itself, and redirects of web servers are followed by [`Web`](super::web::Web), which knows where the token may go.
+pub(super) fn client(connection: &Connection, rules: AccessRules) -> Result<reqwest::Client, Error> {
     let authorities = authorities(connection)?;
-    let builder = |redirects| {
+    let builder = || {
         reqwest::Client::builder()
             .user_agent(concat!("modelwright/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(CONNECT_TIMEOUT)
             .read_timeout(READ_TIMEOUT)
-            .redirect(redirects)
+            .redirect(Policy::none())
             .referer(false)
             .no_proxy()
             .dns_resolver(Resolver(rules))
     };
-    let redirects = Arc::new(redirects);
-    let shared = |redirects: Arc<Policy>| Policy::custom(move |attempt| redirects.redirect(attempt));
-    builder(shared(redirects.clone()))
+    builder()
         .tls_certs_merge(authorities.clone())
         .build()
         // A system without any trusted certificate (an empty image) is refused there; plain HTTP and stores whose
         // authority is given work without.
-        .or_else(|_| builder(shared(redirects)).tls_certs_only(authorities).build())
+        .or_else(|_| builder().tls_certs_only(authorities).build())
         .map_err(|error| Error::Internal { detail: format!("no HTTP client can be made: {error}") })
 }
 
@@ -107,7 +89,7 @@ pub(super) struct Connector {
 
 impl Connector {
     pub(super) fn new(connection: &Connection) -> Result<Self, Error> {
-        Ok(Self { client: client(connection, connection.rules, Policy::none())?, rules: connection.rules })
+        Ok(Self { client: client(connection, connection.rules)?, rules: connection.rules })
     }
 }
 
@@ -134,7 +116,10 @@ impl HttpService for Guarded {
         Self: 'future,
     {
         Box::pin(async move {
-            let host = request.uri().host().unwrap_or_default();
+            // As the client will read it, which takes more spellings for an address (`2130706433`) than `http` does.
+            let url = Url::parse(&request.uri().to_string())
+                .map_err(|error| HttpError::new(HttpErrorKind::Unknown, error))?;
+            let host = url.host_str().unwrap_or_default();
             let identity = self.rules.instance_identity && METADATA_HOSTS.contains(&host);
             if !identity {
                 let checked = self.rules.check_literal(host);
@@ -152,7 +137,7 @@ pub(super) fn check_endpoint(rules: AccessRules, endpoint: &str) -> Result<(), E
     let refuse = |problem: &str| Error::InvalidCredentials {
         problem: format!("the endpoint is not usable: {problem}"),
     };
-    let url = url::Url::parse(endpoint).map_err(|error| refuse(&error.to_string()))?;
+    let url = Url::parse(endpoint).map_err(|error| refuse(&error.to_string()))?;
     if !matches!(url.scheme(), "http" | "https") {
         return Err(refuse("it must begin with https:// or http://"));
     }
@@ -172,4 +157,28 @@ pub(super) fn check_endpoint(rules: AccessRules, endpoint: &str) -> Result<(), E
         address: refusal.address,
         kind: refusal.kind,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use object_store::client::HttpRequestBody;
+    use rstest::rstest;
+
+    use super::super::failure::of_transport;
+    use super::*;
+
+    #[rstest]
+    #[case("http://2130706433/")]
+    #[case("http://0x7f.1/")]
+    #[case("http://127.1/")]
+    #[case("http://[::1]/")]
+    #[tokio::test]
+    async fn every_spelling_of_an_address_is_checked_as_the_client_reads_it(#[case] uri: &str) {
+        let connector = Connector::new(&Connection::default()).unwrap();
+        let guarded = Guarded { client: connector.client, rules: AccessRules::CLUSTER };
+        let request = http::Request::get(uri).body(HttpRequestBody::empty()).unwrap();
+        let error = guarded.call(request).await.unwrap_err();
+        assert!(is_refusal(&error), "{error:?}");
+        assert_eq!(of_transport(&error, uri).reason(), "AddressRefused");
+    }
 }

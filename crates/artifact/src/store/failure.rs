@@ -7,11 +7,7 @@ use http::StatusCode;
 
 use crate::Error;
 use crate::access::Refusal;
-
-/// A redirect that the client refused to follow. Travels inside the HTTP client's errors.
-#[derive(Debug, thiserror::Error)]
-#[error("redirect refused: {0}")]
-pub(super) struct RedirectRefusal(pub(super) &'static str);
+use crate::path::printable;
 
 /// The error and its causes, those wrapped in `io::Error` included.
 fn causes<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
@@ -29,9 +25,7 @@ fn cause<'a, T: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Opti
 
 /// Whether our own rules refused the request, so that trying again is pointless.
 pub(super) fn is_refusal(error: &(dyn StdError + 'static)) -> bool {
-    cause::<Refusal>(error).is_some()
-        || cause::<RedirectRefusal>(error).is_some()
-        || cause::<rustls::Error>(error).is_some()
+    cause::<Refusal>(error).is_some() || cause::<rustls::Error>(error).is_some()
 }
 
 /// The meaning of a request that got no answer.
@@ -40,11 +34,8 @@ pub(super) fn of_transport(error: &(dyn StdError + 'static), what: &str) -> Erro
     if let Some(Refusal { host, address, kind }) = cause(error) {
         return Error::AddressRefused { host: host.clone(), address: *address, kind };
     }
-    if let Some(RedirectRefusal(problem)) = cause(error) {
-        return Error::RedirectRefused { what, problem };
-    }
     if let Some(problem) = cause::<rustls::Error>(error) {
-        return Error::TlsFailed { what, problem: problem.to_string() };
+        return Error::TlsFailed { what, problem: printable(&problem.to_string()) };
     }
     let client = cause::<reqwest::Error>(error);
     if client.is_some_and(reqwest::Error::is_dns) {
@@ -66,7 +57,7 @@ pub(super) fn of_transport(error: &(dyn StdError + 'static), what: &str) -> Erro
     Error::StoreUnreachable { what, problem: problem.into() }
 }
 
-/// The meaning of an answer that is no success.
+/// The meaning of an answer that is no success. The redirects of web servers do not come here.
 pub(super) fn of_status(status: StatusCode, what: &str, action: &'static str) -> Error {
     let what = what.to_owned();
     match status.as_u16() {

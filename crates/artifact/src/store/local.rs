@@ -1,11 +1,11 @@
 //! Local files and mounted volumes.
 
 use std::fs::{self, File, OpenOptions};
+use std::hash::{BuildHasher as _, RandomState};
 use std::io::{self, Write as _};
 use std::ops::Range;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::{Bytes, BytesMut};
 use rustix::fs::OFlags;
@@ -141,13 +141,12 @@ struct Unfinished {
 
 impl Unfinished {
     fn beside(target: &Path) -> Result<Self, Error> {
-        static NUMBER: AtomicU64 = AtomicU64::new(0);
         let folder = target.parent().unwrap_or(Path::new("/"));
         fs::create_dir_all(folder).map_err(|error| Error::writing(folder, error))?;
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let path = folder.join(format!("{RESERVED_PREFIX}{}-{number}.partial", std::process::id()));
-        // Left over by a process that had the same id.
-        let _ = fs::remove_file(&path);
+        // Not by the process's id: in containers that share a volume, every process has the id 1. Each `RandomState`
+        // has a key of its own, which the system's randomness begins.
+        let [high, low] = [0, 1].map(|word: u8| RandomState::new().hash_one(word));
+        let path = folder.join(format!("{RESERVED_PREFIX}{high:016x}{low:016x}.partial"));
         let file = OpenOptions::new().write(true).create_new(true).open(&path);
         Ok(Self { file: file.map_err(|error| Error::writing(&path, error))?, path })
     }
@@ -195,7 +194,7 @@ fn regular(path: &Path, metadata: &fs::Metadata) -> Result<(), Error> {
     if metadata.is_file() {
         return Ok(());
     }
-    Err(Error::UnsafeTarget { path: path.to_owned(), found: crate::folder::kind_name(metadata.mode()) })
+    Err(Error::NotAFile { path: path.to_owned(), found: crate::folder::kind_name(metadata.mode()) })
 }
 
 fn remote(path: String, metadata: &fs::Metadata) -> RemoteFile {
@@ -205,4 +204,33 @@ fn remote(path: String, metadata: &fs::Metadata) -> RemoteFile {
 /// What changes when a file is written or replaced.
 fn etag(metadata: &fs::Metadata) -> String {
     format!("{:x}-{:x}-{:x}-{:x}", metadata.ino(), metadata.len(), metadata.mtime(), metadata.mtime_nsec())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn unfinished_files_of_other_containers_are_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        // Another container on the same volume has the same process id.
+        let others: Vec<PathBuf> = (0..100)
+            .map(|number| {
+                folder.path().join(format!("{RESERVED_PREFIX}{}-{number}.partial", std::process::id()))
+            })
+            .collect();
+        for other in &others {
+            fs::write(other, "others").unwrap();
+        }
+        let store = Local::new(folder.path().to_owned());
+        for path in ["a", "b"] {
+            assert_eq!(store.put(path, Bytes::from_static(b"ours"), true).await.unwrap(), Put::Written);
+        }
+        assert!(others.iter().all(|other| fs::read(other).unwrap() == b"others"));
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), others.len() + 2);
+        let names = [0; 8].map(|_| Unfinished::beside(&folder.path().join("c")).unwrap());
+        let distinct: std::collections::BTreeSet<&Path> =
+            names.iter().map(|unfinished| unfinished.path.as_path()).collect();
+        assert_eq!(distinct.len(), names.len());
+    }
 }

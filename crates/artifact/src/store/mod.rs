@@ -14,10 +14,11 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use futures::stream::{self, BoxStream};
-use futures::{StreamExt as _, TryStreamExt as _};
+use futures::{Stream, StreamExt as _, TryStreamExt as _};
 
+use crate::path::printable;
 use crate::progress::Transfer;
-use crate::uri::Place;
+use crate::uri::{ObjectStoreKind, Place};
 use crate::{Connection, Error, Limits, RemoteFile, SourceUri, Transfers};
 
 /// An opened store.
@@ -77,8 +78,14 @@ impl Store {
     pub(crate) fn describe(&self, path: &str) -> String {
         match path {
             "" => self.uri.to_string(),
-            path => format!("{}/{path}", self.uri.to_string().trim_end_matches('/')),
+            path => format!("{}/{}", self.uri.to_string().trim_end_matches('/'), printable(path)),
         }
+    }
+
+    /// Whether a version that the store names stays readable after the object is overwritten. Google names a
+    /// generation for every object, and keeps former ones only where the bucket is told to.
+    pub(crate) fn keeps_versions(&self) -> bool {
+        !matches!(self.uri.place(), Place::Bucket { store: ObjectStoreKind::Gcs, .. })
     }
 
     /// What the store says of one object, or of the uri's own (empty path).
@@ -236,6 +243,31 @@ fn unchanged(file: &RemoteFile, etag: Option<&str>, size: Option<u64>, what: &st
         _ => return Ok(()),
     };
     Err(Error::SourceChanged { what: what.to_owned(), problem })
+}
+
+/// The content of an answer that must have `expected` bytes. Reading ends with the first byte more: a store cannot have
+/// more held in memory than was asked for.
+async fn collect(
+    body: impl Stream<Item = Result<Bytes, Error>>,
+    expected: u64,
+    what: &str,
+) -> Result<Bytes, Error> {
+    let mut body = std::pin::pin!(body);
+    let mut bytes = BytesMut::new();
+    while let Some(chunk) = body.try_next().await? {
+        if bytes.len() as u64 + chunk.len() as u64 > expected {
+            return Err(too_long(what));
+        }
+        bytes.extend_from_slice(&chunk);
+    }
+    if bytes.len() as u64 != expected {
+        return Err(Error::Truncated { what: what.to_owned(), got: bytes.len() as u64, expected });
+    }
+    Ok(bytes.freeze())
+}
+
+fn too_long(what: &str) -> Error {
+    Error::StoreUnreachable { what: what.to_owned(), problem: "it sends more bytes than it announces".into() }
 }
 
 fn too_many(what: &str, limit: usize) -> Error {

@@ -116,13 +116,19 @@ impl Objects {
             ..GetOptions::default()
         };
         let failed = |error: object_store::Error| of_object_store(&error, what, "read");
-        let answer = self.store.get_opts(&key, options).await.map_err(failed)?;
+        let answer = match self.store.get_opts(&key, options).await {
+            Ok(answer) => answer,
+            // It was there when it was described.
+            Err(object_store::Error::NotFound { .. }) if file.version.is_some() => {
+                return Err(Error::SourceChanged {
+                    what: what.to_owned(),
+                    problem: "the version that was found is not there any more".into(),
+                });
+            }
+            Err(error) => return Err(failed(error)),
+        };
         super::unchanged(file, answer.meta.e_tag.as_deref(), Some(answer.meta.size), what)?;
-        let bytes = answer.bytes().await.map_err(failed)?;
-        if bytes.len() as u64 != expected {
-            return Err(Error::Truncated { what: what.to_owned(), got: bytes.len() as u64, expected });
-        }
-        Ok(bytes)
+        super::collect(answer.into_stream().map_err(failed), expected, what).await
     }
 
     pub(super) async fn put(&self, path: &str, bytes: Bytes, create: bool, what: &str) -> Result<Put, Error> {
@@ -215,9 +221,15 @@ fn unusable(problem: &str) -> Error {
 
 fn s3(bucket: &str, connection: &Connection) -> Result<Arc<dyn ObjectStore>, Error> {
     let secret = |name| connection.credentials.get(name);
+    let region = secret(AWS_REGION).unwrap_or(DEFAULT_REGION);
+    // It becomes a part of the host's name.
+    let allowed = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-';
+    if region.is_empty() || !region.bytes().all(allowed) {
+        return Err(unusable("AWS_REGION may hold lower-case letters, digits and - only, e.g. eu-central-1"));
+    }
     let mut builder = AmazonS3Builder::new()
         .with_bucket_name(bucket)
-        .with_region(secret(AWS_REGION).unwrap_or(DEFAULT_REGION))
+        .with_region(region)
         .with_retry(retry(connection))
         .with_http_connector(Connector::new(connection)?);
     if let Some(endpoint) = secret(AWS_ENDPOINT_URL) {

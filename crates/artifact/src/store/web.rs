@@ -3,12 +3,12 @@
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures::stream::BoxStream;
 use futures::{StreamExt as _, TryStreamExt as _};
 use http::header::{
     ACCEPT_ENCODING, ACCEPT_RANGES, AUTHORIZATION, CONTENT_LENGTH, CONTENT_RANGE, ETAG, HeaderMap,
-    HeaderValue, IF_MATCH, LAST_MODIFIED, RANGE,
+    HeaderValue, IF_MATCH, LAST_MODIFIED, LOCATION, RANGE,
 };
 use http::{Method, StatusCode};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
@@ -17,7 +17,7 @@ use url::Url;
 
 use super::failure::{of_status, of_transport};
 use crate::credentials::HTTP_BEARER_TOKEN;
-use crate::{Connection, Error, RemoteFile, Retry, SourceUri};
+use crate::{AccessRules, Connection, Error, RemoteFile, Retry, SourceUri};
 
 /// What a path segment may not hold as it is (RFC 3986 §3.3), `%` included: names are not encoded yet.
 const SEGMENT: &AsciiSet = &CONTROLS
@@ -33,6 +33,8 @@ const SEGMENT: &AsciiSet = &CONTROLS
     .add(b'}');
 /// Pauses between attempts double from the first to the second.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+/// The most redirects that are followed.
+const MAX_REDIRECTS: usize = 3;
 /// Marks a modification time that stands in for a missing entity tag.
 const MODIFIED: &str = "modified ";
 
@@ -40,6 +42,7 @@ const MODIFIED: &str = "modified ";
 #[derive(Clone, Debug)]
 pub(super) struct Web {
     client: reqwest::Client,
+    rules: AccessRules,
     base: Url,
     authorization: Option<HeaderValue>,
     retry: Retry,
@@ -61,8 +64,9 @@ impl Web {
                 Some(value)
             }
         };
-        let client = super::client::web_client(connection)?;
-        Ok(Self { client, base: base.clone(), authorization, retry: connection.retry })
+        let rules = super::client::web_rules(connection);
+        let client = super::client::client(connection, rules)?;
+        Ok(Self { client, rules, base: base.clone(), authorization, retry: connection.retry })
     }
 
     fn url(&self, path: &str) -> Url {
@@ -82,13 +86,7 @@ impl Web {
         if answer.status().is_success() && number(headers, CONTENT_LENGTH.as_str()).is_some() {
             let ranges = headers.get(ACCEPT_RANGES).is_some_and(|units| units.as_bytes() == b"bytes");
             let size = number(headers, CONTENT_LENGTH.as_str());
-            return Ok(RemoteFile {
-                path: path.to_owned(),
-                size,
-                etag: identity(headers),
-                version: None,
-                ranges,
-            });
+            return Ok(described(path, size, ranges, headers));
         }
         let first = HeaderMap::from_iter([(RANGE, HeaderValue::from_static("bytes=0-0"))]);
         let answer = self.attempts(|| self.send(Method::GET, path, first.clone(), what)).await?;
@@ -101,7 +99,7 @@ impl Web {
             status if status.is_success() => (number(headers, CONTENT_LENGTH.as_str()), false),
             status => return Err(of_status(status, what, "read")),
         };
-        Ok(RemoteFile { path: path.to_owned(), size, etag: identity(headers), version: None, ranges })
+        Ok(described(path, size, ranges, headers))
     }
 
     pub(super) async fn range(
@@ -142,19 +140,10 @@ impl Web {
             }
             (status, _) => return Err(of_status(status, what, "read")),
         }
-        let mut body = answer.bytes_stream();
-        let mut bytes = BytesMut::new();
-        while let Some(chunk) = body.next().await {
-            let Ok(chunk) = chunk else { break };
-            if bytes.len() as u64 + chunk.len() as u64 > expected {
-                return Err(broken("it sends more bytes than it announces"));
-            }
-            bytes.extend_from_slice(&chunk);
-        }
-        if bytes.len() as u64 != expected {
-            return Err(Error::Truncated { what: what.to_owned(), got: bytes.len() as u64, expected });
-        }
-        Ok(bytes.freeze())
+        // A body that breaks off is shorter than expected, which says more than how it broke.
+        let body = answer.bytes_stream().take_while(|chunk| std::future::ready(chunk.is_ok()));
+        let body = body.map_err(|error| of_transport(&error, what));
+        super::collect(body, expected, what).await
     }
 
     /// The whole content as one answer, for servers without ranges.
@@ -175,6 +164,9 @@ impl Web {
             match (body.try_next().await, expected) {
                 (Ok(Some(chunk)), _) => {
                     let got = got + chunk.len() as u64;
+                    if expected.is_some_and(|expected| got > expected) {
+                        return Err(super::too_long(&what));
+                    }
                     Ok(Some((chunk, (body, got, what))))
                 }
                 (Ok(None), Some(expected)) if got != expected => {
@@ -193,15 +185,11 @@ impl Web {
         &self,
         method: Method,
         path: &str,
-        headers: HeaderMap,
+        mut headers: HeaderMap,
         what: &str,
     ) -> Result<Response, Error> {
-        let mut request = self.client.request(method, self.url(path)).headers(headers);
-        request = request.header(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-        if let Some(authorization) = &self.authorization {
-            request = request.header(AUTHORIZATION, authorization.clone());
-        }
-        let answer = request.send().await.map_err(|error| of_transport(&error, what))?;
+        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        let answer = self.redirected(method, self.url(path), &headers, what).await?;
         let status = answer.status();
         // 501 is the answer of a server that has no HEAD; that does not pass.
         if status.is_success() || status == StatusCode::NOT_IMPLEMENTED {
@@ -209,6 +197,52 @@ impl Web {
         }
         let failure = of_status(status, what, "read");
         if is_passing(&failure) { Err(failure) } else { Ok(answer) }
+    }
+
+    /// The answer after at most [`MAX_REDIRECTS`] redirects. The token goes to the origin of the uri and to no other,
+    /// whatever the way there: the HTTP client itself compares a redirect with the request before it only.
+    async fn redirected(
+        &self,
+        method: Method,
+        mut url: Url,
+        headers: &HeaderMap,
+        what: &str,
+    ) -> Result<Response, Error> {
+        for _ in 0..=MAX_REDIRECTS {
+            let mut request = self.client.request(method.clone(), url.clone()).headers(headers.clone());
+            if let Some(authorization) = &self.authorization
+                && url.origin() == self.base.origin()
+            {
+                request = request.header(AUTHORIZATION, authorization.clone());
+            }
+            let answer = request.send().await.map_err(|error| of_transport(&error, what))?;
+            if !answer.status().is_redirection() {
+                return Ok(answer);
+            }
+            url = self.follow(&url, &answer, what)?;
+        }
+        Err(not_followed(what, "there are more than 3 redirects"))
+    }
+
+    /// Where a redirect leads, if that is allowed: an allowed address, and the same scheme.
+    fn follow(&self, from: &Url, answer: &Response, what: &str) -> Result<Url, Error> {
+        if !matches!(answer.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
+            return Err(not_followed(what, "its status is not one that names another place"));
+        }
+        let Some(location) = answer.headers().get(LOCATION) else {
+            return Err(not_followed(what, "it does not say where to (it has no Location)"));
+        };
+        let url = location.to_str().ok().and_then(|location| from.join(location).ok());
+        let url = url.ok_or_else(|| not_followed(what, "what it leads to is no address"))?;
+        if url.scheme() != self.base.scheme() {
+            return Err(not_followed(what, "it leads to another scheme"));
+        }
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err(not_followed(what, "it leads to an address with a user or password"));
+        }
+        let host = url.host_str().ok_or_else(|| not_followed(what, "it leads to no host"))?;
+        self.rules.check_literal(host).map_err(|refusal| of_transport(&refusal, what))?;
+        Ok(url)
     }
 
     /// Tries again, within the limits, what may pass.
@@ -235,6 +269,17 @@ impl Web {
             attempt += 1;
         }
     }
+}
+
+fn not_followed(what: &str, problem: &'static str) -> Error {
+    Error::RedirectRefused { what: what.to_owned(), problem }
+}
+
+/// What headers say of a file. Parts of it are asked for only if each of them says which content it is a part of: of
+/// two contents of one size, a file could be put together that never existed.
+fn described(path: &str, size: Option<u64>, ranges: bool, headers: &HeaderMap) -> RemoteFile {
+    let etag = identity(headers);
+    RemoteFile { path: path.to_owned(), size, ranges: ranges && etag.is_some(), etag, version: None }
 }
 
 /// Whether the same request may succeed later.

@@ -12,6 +12,7 @@ use modelwright_artifact::{
 
 use crate::fixture::{
     CHUNK, file_request, files_below, model, model_with_external_data, request, resolved, revision,
+    uncovered_revision,
 };
 use crate::web_server::{Reply, WebServer};
 
@@ -73,6 +74,46 @@ async fn prefix_is_fetched_with_its_external_data_with_or_without_a_resolve_befo
         assert_eq!(fs::read(out.join("w.bin")).unwrap(), vec![7; 400]);
         assert_eq!(verify(&out, &fetched.digest).unwrap().manifest.files().len(), 2);
     }
+}
+
+#[tokio::test]
+async fn revision_that_does_not_cover_its_weights_is_neither_fetched_nor_reused() {
+    let (folder, manifest) = uncovered_revision();
+    let mut source = file_request(folder.path());
+    source.digest = Some(manifest.digest().unwrap());
+    let out = tempfile::tempdir().unwrap();
+    let error = fetched(&source, out.path()).await.unwrap_err();
+    assert_eq!((error.reason(), error.class()), ("MissingExternalData", Class::BadData));
+    assert!(!out.path().join(MANIFEST_FILE).exists());
+    // The folder itself: what it holds has that digest, and is not taken for it.
+    assert_eq!(fetched(&source, folder.path()).await.unwrap_err().reason(), "MissingExternalData");
+}
+
+#[tokio::test]
+async fn answer_without_an_end_is_left_where_it_must_have_ended() {
+    // Two announce no size: one is larger than what was resolved, one than what is allowed at all.
+    let (small, large) = (model(100, 0), model(200_000, 0));
+    let (first, later) = (small.clone(), large.clone());
+    let grown = Arc::new(AtomicUsize::new(0));
+    let now = grown.clone();
+    let server = WebServer::start(move |_| {
+        let body = if now.load(Ordering::SeqCst) == 0 { first.clone() } else { later.clone() };
+        Reply { length: false, ..Reply::new(200, body) }
+    })
+    .await;
+    let mut source = request(&server.url("/m"));
+    let known = resolved(&source).await.unwrap();
+    grown.store(1, Ordering::SeqCst);
+    let out = tempfile::tempdir().unwrap();
+    let wanted = FetchRequest { source: &source, resolved: Some(&known), folder: out.path().to_owned() };
+    let error = fetch(&wanted, &NoProgress).await.unwrap_err();
+    assert_eq!((error.reason(), error.class()), ("TooLarge", Class::BadData), "{error}");
+    assert!(files_below(out.path()).is_empty());
+
+    source.connection.limits.total_bytes = 100_000;
+    let error = fetched(&source, out.path()).await.unwrap_err();
+    assert_eq!((error.reason(), error.class()), ("TooLarge", Class::BadData), "{error}");
+    assert!(files_below(out.path()).is_empty());
 }
 
 #[tokio::test]
@@ -274,8 +315,8 @@ async fn small_disk() {
     let (folder, _) = revision(50_000, 0);
     let prefix = modelwright_artifact::SourceUri::from_path(&disk.join("store")).unwrap();
     let connection = crate::fixture::connection();
-    let publishing =
-        modelwright_artifact::PublishRequest { folder: folder.path().to_owned(), prefix, connection };
+    let folder = folder.path().to_owned();
+    let publishing = modelwright_artifact::PublishRequest { folder, digest: None, prefix, connection };
     let error = modelwright_artifact::publish(&publishing, &NoProgress).await.unwrap_err();
     assert_eq!(error.reason(), "DiskFull");
     assert!(files_below(&disk.join("store")).iter().all(|path| path.ends_with("notes.txt")));

@@ -127,6 +127,19 @@ pub(crate) fn revision(count: u64, seed: u8) -> (tempfile::TempDir, Manifest) {
     (folder, manifest)
 }
 
+/// A folder with a revision whose model keeps its weights in `w.bin`, which lies there and is not in the manifest.
+pub(crate) fn uncovered_revision() -> (tempfile::TempDir, Manifest) {
+    let folder = tempfile::tempdir().unwrap();
+    let content = model_with_external_data(100, "w.bin");
+    fs::write(folder.path().join(MODEL_FILE), &content).unwrap();
+    fs::write(folder.path().join("w.bin"), vec![7; 400]).unwrap();
+    let entry = FileEntry { sha256: Digest::of(&content), size: content.len() as u64 };
+    let files = BTreeMap::from([(RelativePath::new(MODEL_FILE).unwrap(), entry)]);
+    let manifest = Manifest::new(files).unwrap();
+    fs::write(folder.path().join(MANIFEST_FILE), manifest.to_bytes().unwrap()).unwrap();
+    (folder, manifest)
+}
+
 /// Every file below a folder, in order.
 pub(crate) fn files_below(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();

@@ -16,6 +16,7 @@ use crate::fixture::{connection, files_below, model, request, revision};
 fn to(prefix: &Path, folder: &Path) -> PublishRequest {
     PublishRequest {
         folder: folder.to_owned(),
+        digest: None,
         prefix: SourceUri::from_path(prefix).unwrap(),
         connection: connection(),
     }
@@ -43,6 +44,23 @@ async fn revision_is_found_by_its_digest_and_published_once() {
     let out = tempfile::tempdir().unwrap();
     let request = FetchRequest { source: &source, resolved: None, folder: out.path().to_owned() };
     assert_eq!(fetch(&request, &NoProgress).await.unwrap().digest, second.digest);
+}
+
+#[tokio::test]
+async fn folder_of_another_revision_than_the_expected_is_not_published() {
+    let (folder, manifest) = revision(100, 0);
+    let (_, other) = revision(100, 1);
+    let store = tempfile::tempdir().unwrap();
+    let mut request = to(store.path(), folder.path());
+    request.digest = Some(other.digest().unwrap());
+    let error = published(&request).await.unwrap_err();
+    assert_eq!((error.reason(), error.class()), ("DigestMismatch", Class::DigestMismatch));
+    for digest in [manifest.digest().unwrap(), other.digest().unwrap()] {
+        assert!(error.to_string().contains(&digest.to_string()), "{error}");
+    }
+    assert!(files_below(store.path()).is_empty());
+    request.digest = Some(manifest.digest().unwrap());
+    published(&request).await.unwrap();
 }
 
 #[tokio::test]

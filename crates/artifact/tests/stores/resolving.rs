@@ -6,7 +6,9 @@ use std::path::Path;
 use modelwright_artifact::{Class, Digest, Kind, MODEL_FILE, Progress, Retrievable, probe, resolve};
 use rstest::rstest;
 
-use crate::fixture::{file_request, model, model_with_external_data, request, resolved, revision};
+use crate::fixture::{
+    file_request, model, model_with_external_data, request, resolved, revision, uncovered_revision,
+};
 
 fn folder<const N: usize>(files: [(&str, Vec<u8>); N]) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
@@ -68,6 +70,30 @@ async fn revision_folder_is_that_revision() {
     assert_eq!((resolved.kind, resolved.retrievable), (Kind::Revision, Retrievable::Always));
     assert_eq!(resolved.manifest, manifest);
     assert_eq!(resolved.files.len(), 2);
+}
+
+#[tokio::test]
+async fn revision_whose_manifest_lacks_weights_of_the_model_is_refused() {
+    let (folder, manifest) = uncovered_revision();
+    let (reason, class, message) = refusal(folder.path()).await;
+    assert_eq!((reason, class), ("MissingExternalData", Class::BadData));
+    assert!(message.contains("w.bin") && message.contains("manifest"), "{message}");
+    assert!(!manifest.files().contains_key("w.bin"));
+}
+
+#[tokio::test]
+async fn external_data_may_be_named_with_a_dot_before_it() {
+    let folder = folder([("net.onnx", model_with_external_data(100, "./w.bin")), ("w.bin", vec![7; 400])]);
+    let resolved = resolved(&file_request(folder.path())).await.unwrap();
+    assert!(resolved.manifest.files().contains_key("w.bin"));
+}
+
+#[tokio::test]
+async fn names_in_messages_cannot_command_a_terminal() {
+    let folder = folder([("a\u{1b}[2J.onnx", model(1, 0)), ("b.onnx", model(1, 0))]);
+    let (reason, _, message) = refusal(folder.path()).await;
+    assert_eq!(reason, "AmbiguousSource");
+    assert!(message.contains("[2J") && !message.contains('\u{1b}'), "{message:?}");
 }
 
 #[tokio::test]
@@ -160,7 +186,9 @@ async fn link_to_a_model_is_followed_but_a_pipe_is_refused() {
         0,
     )
     .unwrap();
-    assert_eq!(refusal(&pipe).await.0, "UnsafeTarget");
+    let (reason, class, message) = refusal(&pipe).await;
+    assert_eq!((reason, class), ("NotAFile", Class::BadData));
+    assert!(message.contains("a named pipe"), "{message}");
 }
 
 #[tokio::test]

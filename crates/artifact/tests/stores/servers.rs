@@ -18,7 +18,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::fixture::{
-    connection, credentials, files_below, model_with_external_data, request, resolved, revision,
+    connection, credentials, files_below, model, model_with_external_data, request, resolved, revision,
 };
 use crate::web_server::{Reply, WebServer};
 
@@ -55,7 +55,8 @@ fn at(server: &Server, path: &str) -> ResolveRequest {
 }
 
 fn publishing(server: &Server, path: &str, folder: &std::path::Path) -> PublishRequest {
-    PublishRequest { folder: folder.to_owned(), prefix: at(server, path).uri, connection: reach(server) }
+    let (prefix, connection) = (at(server, path).uri, reach(server));
+    PublishRequest { folder: folder.to_owned(), digest: None, prefix, connection }
 }
 
 #[rstest]
@@ -290,6 +291,7 @@ async fn unusable_endpoint_has_its_reason(#[case] endpoint: &str, #[case] reason
 
 #[rstest]
 #[case("s3://b/m", [("AWS_ACCESS_KEY_ID", "id")], "belong together")]
+#[case("s3://b/m", [("AWS_REGION", "x@127.0.0.1/")], "AWS_REGION may hold")]
 #[case("az://c/m", [("AWS_REGION", "x")], "AZURE_STORAGE_ACCOUNT_NAME is missing")]
 #[case("az://c/m", [("AZURE_STORAGE_ACCOUNT_NAME", "evil.example/")], "lower-case letters and digits")]
 #[case("gs://b/m", [("GOOGLE_SERVICE_ACCOUNT_KEY", "hunter2")], "not the JSON")]
@@ -312,4 +314,54 @@ async fn client_without_credentials_asks_no_metadata_service() {
     let error = resolved(&s3(&server.url(""))).await.unwrap_err();
     assert_eq!(error.reason(), "SourceNotFound", "{error}");
     assert!(server.requests().iter().all(|request| !request.headers.contains_key("authorization")));
+}
+
+#[tokio::test]
+async fn store_that_sends_more_than_was_asked_for_is_cut_off() {
+    let content = model(10, 0);
+    let server = WebServer::start(move |request| {
+        let mut reply = Reply::file(request, &content, "1").with("Last-Modified", MODIFIED);
+        if request.range().is_some() {
+            reply.body.extend([0; 1000]);
+        }
+        reply
+    })
+    .await;
+    let error = resolved(&s3(&server.url(""))).await.unwrap_err();
+    assert_eq!(error.reason(), "StoreUnreachable", "{error}");
+    assert!(error.to_string().contains("more bytes"), "{error}");
+}
+
+/// When the objects of the fake stores were written.
+const MODIFIED: &str = "Tue, 24 Nov 2026 00:00:00 GMT";
+
+/// A Google store that names generations, as every bucket does; `gone` once that generation is not there any more.
+async fn google(gone: bool) -> (WebServer, ResolveRequest) {
+    let content = model(10, 0);
+    let server = WebServer::start(move |request| match request.method.as_str() {
+        "GET" if gone => Reply::new(404, ""),
+        _ => Reply::file(request, &content, "1")
+            .with("Last-Modified", MODIFIED)
+            .with("x-goog-generation", "1700000000000000"),
+    })
+    .await;
+    let mut request = request("gs://bucket/model.onnx");
+    request.connection.endpoint = Some(server.url(""));
+    (server, request)
+}
+
+#[tokio::test]
+async fn generation_of_a_google_object_is_no_promise_to_keep_it() {
+    let (server, request) = google(false).await;
+    let resolved = resolved(&request).await.unwrap();
+    assert_eq!(resolved.retrievable, Retrievable::WhileUnchanged);
+    assert!(resolved.files[0].remote.version.is_some());
+    drop(server);
+}
+
+#[tokio::test]
+async fn version_that_is_gone_is_a_change_of_the_source() {
+    let (_server, request) = google(true).await;
+    let error = resolved(&request).await.unwrap_err();
+    assert_eq!((error.reason(), error.class()), ("SourceChanged", Class::TryAgain));
 }

@@ -200,6 +200,44 @@ async fn bearer_token_goes_to_its_host_and_to_no_other() {
 }
 
 #[tokio::test]
+async fn bearer_token_does_not_come_back_on_the_second_redirect_of_another_host() {
+    let content = model(10, 0);
+    let other = WebServer::start(move |request| match request.path.as_str() {
+        "/first" => Reply::new(302, "").with("Location", "/second"),
+        _ => Reply::file(request, &content, "1"),
+    })
+    .await;
+    let there = other.url("/first");
+    let server = WebServer::start(move |_| Reply::new(302, "").with("Location", there.clone())).await;
+    let mut request = request(&server.url("/m"));
+    request.connection.credentials = credentials([("HTTP_BEARER_TOKEN", "hunter2")]);
+    resolved(&request).await.unwrap();
+    assert!(server.requests().iter().all(|request| request.headers.contains_key("authorization")));
+    assert!(other.requests().iter().any(|request| request.path == "/second"));
+    assert!(other.requests().iter().all(|request| !request.headers.contains_key("authorization")));
+}
+
+#[rstest]
+#[case(None, "Location")]
+#[case(Some("http://"), "no address")]
+#[case(Some("http://user:hunter2@127.0.0.1/"), "user or password")]
+#[tokio::test]
+async fn redirect_that_leads_nowhere_is_refused_as_such(
+    #[case] to: Option<&'static str>,
+    #[case] problem: &str,
+) {
+    let server = WebServer::start(move |_| match to {
+        Some(to) => Reply::new(302, "").with("Location", to),
+        None => Reply::new(302, ""),
+    })
+    .await;
+    let (reason, message) = failure(&request(&server.url("/m"))).await;
+    assert_eq!(reason, "RedirectRefused");
+    assert!(message.contains(problem) && !message.contains("object store"), "{message}");
+    assert!(!message.contains("hunter2"), "{message}");
+}
+
+#[tokio::test]
 async fn tls_needs_an_authority_that_is_trusted() {
     let content = model(10, 0);
     let (server, authority) = WebServer::start_tls(move |request| Reply::file(request, &content, "1")).await;
@@ -254,6 +292,34 @@ async fn page_instead_of_a_model_is_refused_as_such() {
     let server = WebServer::start(|_| Reply::new(200, "<!DOCTYPE html><html>Sign in</html>")).await;
     let error = resolved(&request(&server.url("/m"))).await.unwrap_err();
     assert_eq!((error.reason(), error.class()), ("NotOnnx", Class::BadData));
+}
+
+#[rstest]
+#[case(b"hunter2: the secret of another service")]
+#[case(b"\xffhunter2")]
+#[case(b"\x08\x04\x12\x07hunter2")]
+#[tokio::test]
+async fn bytes_of_an_answer_stay_unsaid(#[case] body: &'static [u8]) {
+    let server = WebServer::start(move |_| Reply::new(200, body)).await;
+    let error = resolved(&request(&server.url("/m"))).await.unwrap_err();
+    assert_eq!(error.reason(), "NotOnnx");
+    for secret in ["hunter2", "68 75 6e"] {
+        assert!(!format!("{error} {error:?}").contains(secret), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn server_with_ranges_that_identifies_nothing_is_read_in_one_answer() {
+    let content = model(20_000, 0);
+    let server = WebServer::start(move |request| {
+        let mut reply = Reply::file(request, &content, "1");
+        reply.headers.retain(|(name, _)| *name != "ETag");
+        reply
+    })
+    .await;
+    resolved(&request(&server.url("/m"))).await.unwrap();
+    let ranges = server.requests().iter().filter(|request| request.range().is_some()).count();
+    assert_eq!(ranges, 0, "parts of two contents could be put together unnoticed");
 }
 
 #[tokio::test]
