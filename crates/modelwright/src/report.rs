@@ -34,14 +34,10 @@ pub(crate) fn end(result: Result<Outcome, Failure>, termination_log: Option<&Pat
 
 /// The inputs of a model as an outcome lists them: variable axes are -1.
 pub(crate) fn inputs(facts: &OnnxFacts) -> Vec<OutcomeInput> {
-    let axis = |dimension: &Dimension| match dimension {
-        Dimension::Fixed(length) => *length,
-        Dimension::Symbolic(_) | Dimension::Unknown => -1,
-    };
     let input = |fact: &modelwright_artifact::onnx::TensorFact| OutcomeInput {
         name: fact.name.clone(),
         datatype: fact.datatype.oip_name().to_owned(),
-        shape: fact.shape.iter().map(axis).collect(),
+        shape: fact.shape.iter().map(Dimension::to_oip).collect(),
     };
     facts.inputs.iter().map(input).collect()
 }
