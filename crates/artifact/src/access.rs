@@ -140,7 +140,7 @@ impl Kind {
         }
     }
 
-    /// 64:ff9b:1::/48 (RFC 8215): where the IPv4 address lies depends on the length of the prefix that the network
+    /// `64:ff9b:1::/48` (RFC 8215): where the IPv4 address lies depends on the length of the prefix that the network
     /// chose (RFC 6052 §2.2), which is not known here, so the strictest reading counts.
     fn of_local_nat64(address: Ipv6Addr) -> Self {
         let o = address.octets();

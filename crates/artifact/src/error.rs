@@ -188,7 +188,7 @@ pub enum Error {
         source: OnnxError,
     },
     /// Weights that the model keeps in a file that is not there.
-    #[error("{what} keeps weights in {path}, {problem}")]
+    #[error("{what} keeps weights in {}, {problem}", printable(path))]
     MissingExternalData {
         /// The model's uri.
         what: String,
