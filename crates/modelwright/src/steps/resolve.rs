@@ -81,7 +81,12 @@ fn describe(resolved: &Resolved) -> String {
     let opsets: Vec<String> = facts
         .opsets
         .iter()
-        .map(|(domain, version)| format!("{} {version}", if domain.is_empty() { "ai.onnx" } else { domain }))
+        .map(|(domain, version)| {
+            format!(
+                "{} {version}",
+                if domain.is_empty() { "ai.onnx".into() } else { domain.escape_debug().to_string() }
+            )
+        })
         .collect();
     let mut text = format!(
         "digest to pin   {}\nrevision        {}\nsource          {} ({:?})\nONNX            IR {}, opset {}\n\
@@ -95,7 +100,7 @@ fn describe(resolved: &Resolved) -> String {
         facts.parameter_bytes
     );
     for input in report::inputs(facts) {
-        let _ = write!(text, "\ninput           {} {} {:?}", input.name, input.datatype, input.shape);
+        let _ = write!(text, "\ninput           {:?} {} {:?}", input.name, input.datatype, input.shape);
     }
     text
 }
