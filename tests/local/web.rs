@@ -12,7 +12,7 @@ use crate::command::{Workbench, fixture, manifest};
 /// How the server answers every request for a model.
 #[derive(Clone, Copy)]
 enum Manner {
-    /// Sends the file; understands HEAD, ranges and etags as little as `python -m http.server` does.
+    /// Sends the file and when it was modified; knows neither ranges nor etags, like `python -m http.server`.
     Plain,
     Status(&'static str),
     /// Redirects to this target.
@@ -59,7 +59,9 @@ fn answer(
     while lines.next().transpose()?.is_some_and(|line| !line.is_empty()) {}
     let head = request.starts_with("HEAD ");
     let (status, extra, length) = match manner {
-        Manner::Plain | Manner::Truncated => ("200 OK", String::new(), content.len()),
+        Manner::Plain | Manner::Truncated => {
+            ("200 OK", "last-modified: Tue, 03 Nov 2026 10:00:00 GMT\r\n".to_owned(), content.len())
+        }
         Manner::Status(status) => (status, String::new(), 0),
         Manner::Redirect(target) => ("302 Found", format!("location: {target}\r\n"), 0),
     };
@@ -78,7 +80,35 @@ fn model_from_a_plain_web_server_is_served_and_fetched_once() {
     let web = Web::start(std::fs::read(fixture("add.onnx")).unwrap(), Manner::Plain);
     let text = manifest("web", &web.uri("add.onnx"));
     bench.run_once(&text).expect_code(0);
-    assert!(web.downloads.load(Ordering::SeqCst) > 0);
+    let downloads = web.downloads.load(Ordering::SeqCst);
+    bench.run_once(&text).expect_code(0);
+    assert_eq!((downloads > 0, web.downloads.load(Ordering::SeqCst)), (true, downloads));
+}
+
+#[test]
+fn sigterm_while_a_source_is_tried_again_ends_in_order() {
+    let bench = Workbench::new();
+    bench.copy_fixture("add.onnx", "add.onnx");
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let gone = manifest("gone", &format!("http://127.0.0.1:{port}/model.onnx"));
+    // The other Model says when everything is under way.
+    let serving = bench.serve(&format!("{gone}---\n{}", manifest("there", "file:add.onnx")), 1);
+    let finished = serving.terminate();
+    assert!(!finished.expect_code(0).stderr.contains("panicked"), "{}", finished.stderr);
+}
+
+#[test]
+fn web_server_that_is_gone_leaves_the_former_revision_serving() {
+    let bench = Workbench::new();
+    let web = Web::start(std::fs::read(fixture("add.onnx")).unwrap(), Manner::Plain);
+    let text = manifest("web", &web.uri("add.onnx"));
+    bench.run_once(&text).expect_code(0);
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let record = bench.path("data/models/default/web/source.json");
+    let moved = std::fs::read_to_string(&record).unwrap().replace(&web.port.to_string(), &port.to_string());
+    std::fs::write(&record, moved).unwrap();
+    let gone = text.replace(&web.port.to_string(), &port.to_string());
+    bench.run_once(&gone).expect_code(0).expect_error(&["former revision", &port.to_string()]);
 }
 
 #[rstest]

@@ -101,8 +101,9 @@ pub struct Source {
     )]
     pub uri: String,
     /// The only bytes that are accepted, as `sha256:` and 64 hexadecimal digits. For one file it is what `sha256sum`
-    /// prints; for a prefix or a revision folder it is the digest of the revision's `manifest.json`, which
-    /// `modelwright resolve URI` prints. Absent: whatever is found first is pinned until the spec changes.
+    /// prints; for a prefix or a revision folder it is the digest of the revision's `manifest.json`. `modelwright resolve
+    /// --uri URI` prints it as `digest to pin`; the revision's digest is accepted for a file, too. Absent: whatever is found
+    /// first is pinned until the spec changes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 71))]
     #[x_kube(validation = rules::DIGEST)]

@@ -95,7 +95,7 @@ pub const URI_NO_QUERY: Rule = Rule::everywhere(
 /// The one way digests are written.
 pub const DIGEST: Rule = Rule::everywhere(
     "self.matches('^sha256:[0-9a-f]{64}$')",
-    "a digest is sha256: and 64 lower-case hexadecimal digits; write what modelwright resolve URI prints",
+    "a digest is sha256: and 64 lower-case hexadecimal digits; write what modelwright resolve --uri URI prints",
 );
 
 /// A Secret's name is a DNS subdomain.

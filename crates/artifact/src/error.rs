@@ -423,6 +423,13 @@ mod tests {
     }
 
     #[test]
+    fn file_that_may_not_be_read_is_a_denial_and_not_a_missing_file() {
+        let denied = Error::reading("/models/model.onnx", std::io::Error::from_raw_os_error(13));
+        assert_eq!((denied.reason(), denied.class()), ("AccessDenied", Class::Missing));
+        assert!(denied.to_string().contains("/models/model.onnx"), "{denied}");
+    }
+
+    #[test]
     fn full_disk_has_its_own_reason() {
         let full = Error::writing("/data/model.onnx", std::io::Error::from_raw_os_error(28));
         assert_eq!((full.reason(), full.class()), ("DiskFull", Class::CannotWrite));

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-/// Serve ONNX models from one manifest: on a laptop or in Kubernetes.
+/// Serve ONNX models from one manifest over the Open Inference Protocol.
 #[derive(Debug, Parser)]
 #[command(name = "modelwright", version, max_term_width = 110)]
 pub(crate) struct Arguments {

@@ -1,4 +1,4 @@
-//! `modelwright`: serve ONNX models from one manifest, on a laptop or in Kubernetes.
+//! `modelwright`: serve ONNX models from one manifest over the Open Inference Protocol.
 #![forbid(unsafe_code)]
 
 mod arguments;
@@ -12,6 +12,7 @@ mod steps;
 mod support;
 mod terminal;
 
+use std::io::IsTerminal as _;
 use std::process::ExitCode as ProcessExit;
 
 use clap::Parser as _;
@@ -55,7 +56,7 @@ fn start_logging(arguments: &Arguments) {
         .from_env_lossy();
     let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match arguments.log_format {
-        LogFormat::Text => logs.with_target(false).init(),
+        LogFormat::Text => logs.with_target(false).with_ansi(std::io::stderr().is_terminal()).init(),
         LogFormat::Json => logs.json().init(),
     }
 }

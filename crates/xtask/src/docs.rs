@@ -14,8 +14,8 @@ const INTRODUCTION: &str = "\
 
 <!-- Generated from crates/api by `cargo xtask docs`. Do not edit. -->
 
-A **Model** says where a model comes from and how it is served. The same file works in a cluster (`kubectl apply -f`) and
-on one machine (`modelwright run`). A file may hold several Models, separated by `---`. Unknown keys are errors.
+A **Model** says where a model comes from and how it is served. `modelwright run` serves it on one machine; the
+same file is what `kubectl apply -f` will take once the operator exists. A file may hold several Models, separated by `---`. Unknown keys are errors.
 
 Nothing is ever written into your manifest: a field that you leave out stays out, and the column *Default* says what holds
 then. `kubectl explain model.spec --recursive` prints the same reference.

@@ -69,11 +69,12 @@ pub(crate) async fn layout(store: &Store, limits: &Limits) -> Result<Layout, Err
                 return Ok(Layout::File { model });
             }
             // Perhaps a prefix written without its slash; a web server has no prefixes.
-            Err(Error::SourceNotFound { what }) => {
-                if store.list(limits).await?.is_none_or(|listing| listing.is_empty()) {
-                    return Err(Error::SourceNotFound { what });
-                }
-            }
+            Err(Error::SourceNotFound { what }) => match store.list(limits).await {
+                Ok(Some(listing)) if listing.is_empty() => return Err(empty(store, what)),
+                Ok(Some(_)) => {}
+                Ok(None) | Err(Error::SourceNotFound { .. }) => return Err(Error::SourceNotFound { what }),
+                Err(error) => return Err(error),
+            },
             Err(error) => return Err(error),
         }
     }
@@ -114,10 +115,19 @@ async fn revision(store: &Store) -> Result<Option<Layout>, Error> {
     Ok(Some(Layout::Revision { manifest, file }))
 }
 
+/// A place without a file: in object storage that is no place at all, on a disk it is an empty folder.
+fn empty(store: &Store, what: String) -> Error {
+    if store.uri().local_path().is_some() {
+        Error::NoModel { what: store.describe(""), problem: "the folder is empty".into() }
+    } else {
+        Error::SourceNotFound { what }
+    }
+}
+
 async fn prefix(store: &Store, limits: &Limits, listing: Vec<RemoteFile>) -> Result<Layout, Error> {
     let what = store.describe("");
     if listing.is_empty() {
-        return Err(Error::SourceNotFound { what });
+        return Err(empty(store, what));
     }
     let top = || listing.iter().filter(|file| !file.path.contains('/'));
     let is_model = |file: &&RemoteFile| {

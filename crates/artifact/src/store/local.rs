@@ -36,7 +36,9 @@ impl Local {
         blocking(move || {
             let metadata = fs::metadata(&place).map_err(|error| Error::reading(&place, error))?;
             if metadata.is_dir() {
-                return Err(Error::SourceNotFound { what: format!("the file {}", place.display()) });
+                return Err(Error::SourceNotFound {
+                    what: format!("a file {} (there is a folder of that name)", place.display()),
+                });
             }
             regular(&place, &metadata)?;
             Ok(remote(path, &metadata))

@@ -260,7 +260,7 @@ impl Web {
                         && attempt < self.retry.attempts
                         && begin.elapsed() + pause < self.retry.timeout =>
                 {
-                    tracing::info!(reason = error.reason(), "trying again in {pause:?}: {error}");
+                    tracing::warn!(reason = error.reason(), "trying again in {pause:?}: {error}");
                 }
                 done => return done,
             }

@@ -142,7 +142,7 @@ async fn pin_is_compared() {
 
 #[rstest]
 #[case::missing_file("missing.onnx", "SourceNotFound", Class::Missing)]
-#[case::empty_folder("empty", "SourceNotFound", Class::Missing)]
+#[case::empty_folder("empty", "NoModel", Class::Missing)]
 #[case::other_format("model.pkl", "UnsupportedFormat", Class::BadData)]
 #[case::saved_model("saved", "UnsupportedFormat", Class::BadData)]
 #[case::by_content("really_a_pickle.onnx", "UnsupportedFormat", Class::BadData)]

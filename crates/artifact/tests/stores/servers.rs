@@ -24,13 +24,9 @@ use crate::web_server::{Reply, WebServer};
 
 type Start = fn() -> anyhow::Result<Option<Server>>;
 
-/// The server, or `None`, said loudly, where its program is not installed.
-fn started(start: Start, name: &str) -> Option<Server> {
-    let server = start().unwrap();
-    if server.is_none() {
-        eprintln!("SKIPPED: {name} is not installed; `cargo xtask test-servers` installs it");
-    }
-    server
+/// The server, or `None` where its program is not installed, which it says itself.
+fn started(start: Start) -> Option<Server> {
+    start().unwrap()
 }
 
 /// How to reach a server.
@@ -60,13 +56,13 @@ fn publishing(server: &Server, path: &str, folder: &std::path::Path) -> PublishR
 }
 
 #[rstest]
-#[case::versitygw(modelwright_test_servers::versitygw, "versitygw")]
-#[case::s3rver(modelwright_test_servers::s3rver, "s3rver")]
-#[case::azurite(modelwright_test_servers::azurite, "azurite")]
-#[case::fake_gcs(modelwright_test_servers::fake_gcs, "fake-gcs-server")]
+#[case::versitygw(modelwright_test_servers::versitygw)]
+#[case::s3rver(modelwright_test_servers::s3rver)]
+#[case::azurite(modelwright_test_servers::azurite)]
+#[case::fake_gcs(modelwright_test_servers::fake_gcs)]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn revision_goes_out_and_comes_back(#[case] start: Start, #[case] name: &str) {
-    let Some(server) = started(start, name) else { return };
+async fn revision_goes_out_and_comes_back(#[case] start: Start) {
+    let Some(server) = started(start) else { return };
     // Large enough for an upload in parts.
     let (folder, manifest) = revision(2_000_000, 0);
     let digest = manifest.digest().unwrap();
@@ -115,11 +111,11 @@ fn bucket(server: &Server) -> impl object_store::ObjectStore {
 }
 
 #[rstest]
-#[case::versitygw(modelwright_test_servers::versitygw, "versitygw")]
-#[case::s3rver(modelwright_test_servers::s3rver, "s3rver")]
+#[case::versitygw(modelwright_test_servers::versitygw)]
+#[case::s3rver(modelwright_test_servers::s3rver)]
 #[tokio::test]
-async fn changed_revision_is_refused_by_readers_and_publishers(#[case] start: Start, #[case] name: &str) {
-    let Some(server) = started(start, name) else { return };
+async fn changed_revision_is_refused_by_readers_and_publishers(#[case] start: Start) {
+    let Some(server) = started(start) else { return };
     let (folder, manifest) = revision(20_000, 0);
     let request = publishing(&server, "m", folder.path());
     let published = publish(&request, &NoProgress).await.unwrap();
@@ -143,7 +139,7 @@ async fn changed_revision_is_refused_by_readers_and_publishers(#[case] start: St
 
 #[tokio::test]
 async fn prefix_with_external_data_is_resolved_and_a_wrong_key_is_denied() {
-    let Some(server) = started(modelwright_test_servers::versitygw, "versitygw") else { return };
+    let Some(server) = started(modelwright_test_servers::versitygw) else { return };
     let bucket = bucket(&server);
     bucket.put(&"bc/net.onnx".into(), model_with_external_data(100, "w.bin").into()).await.unwrap();
     bucket.put(&"bc/w.bin".into(), vec![7; 400].into()).await.unwrap();
@@ -193,11 +189,11 @@ async fn breaking_proxy(server: &Server, budget: i64) -> (String, tokio::task::J
 }
 
 #[rstest]
-#[case::versitygw(modelwright_test_servers::versitygw, "versitygw")]
-#[case::s3rver(modelwright_test_servers::s3rver, "s3rver")]
+#[case::versitygw(modelwright_test_servers::versitygw)]
+#[case::s3rver(modelwright_test_servers::s3rver)]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn upload_cut_at_any_point_leaves_nothing_visible(#[case] start: Start, #[case] name: &str) {
-    let Some(server) = started(start, name) else { return };
+async fn upload_cut_at_any_point_leaves_nothing_visible(#[case] start: Start) {
+    let Some(server) = started(start) else { return };
     let (folder, manifest) = revision(1_600_000, 0);
     let digest = manifest.digest().unwrap();
     let mut cut = 0;

@@ -79,7 +79,8 @@ fn unreadable(file: &Path, error: &std::io::Error) -> Failure {
     } else {
         ExitCode::InputMissing
     };
-    Failure::new(exit, "ManifestUnreadable", format!("cannot read the manifest {}: {error}", file.display()))
+    let message = format!("cannot read the manifest {}: {error}; name a YAML file", file.display());
+    Failure::new(exit, "ManifestUnreadable", message)
 }
 
 /// The endpoint has no namespaces, so here a name may stand only once.

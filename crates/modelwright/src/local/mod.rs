@@ -15,7 +15,7 @@ use modelwright_api::contract::ExitCode;
 use modelwright_api::defaults::ResolvedServing;
 use modelwright_runtime::{Library, LoadedModel};
 use modelwright_server::{Drain, ModelState, ReadyModel, Registry, Server, ServerConfig};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 
 use crate::arguments::RunArguments;
@@ -96,6 +96,8 @@ async fn serve_until_told(
         let _ = stopped.await;
     }));
 
+    // Dropping `going_on` makes every deployment give up, whatever it waits for.
+    let (going_on, ended) = watch::channel(());
     let mut deployments = JoinSet::new();
     for entry in prepared.entries {
         registry.loading(entry.name());
@@ -112,8 +114,15 @@ async fn serve_until_told(
             address,
         };
         // Hashing gigabytes is work: on a thread of its own it does not delay requests to models that serve already.
-        let runtime = tokio::runtime::Handle::current();
-        deployments.spawn_blocking(move || runtime.block_on(deployment.deploy()));
+        let (runtime, mut ended) = (tokio::runtime::Handle::current(), ended.clone());
+        deployments.spawn_blocking(move || {
+            runtime.block_on(async {
+                tokio::select! {
+                    result = deployment.deploy() => result,
+                    _ = ended.changed() => Ok(()),
+                }
+            })
+        });
     }
     let interrupted = tokio::select! {
         failures = failures(&mut deployments) => {
@@ -131,6 +140,8 @@ async fn serve_until_told(
         termination.wait().await;
     }
     terminal.note("stopping: requests in flight are finished");
+    drop(going_on);
+    failures(&mut deployments).await;
     let _ = stop.send(());
     server
         .await

@@ -1,6 +1,7 @@
 //! From a Model's source to a verified revision on disk, and nothing fetched twice.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use modelwright_api::contract::ExitCode;
 use modelwright_artifact::{
@@ -12,6 +13,9 @@ use super::folder::{ModelFolder, SourceRecord};
 use super::manifests::{Entry, Secrets};
 use crate::failure::Failure;
 use crate::support;
+
+/// How long a look at a source that was fetched before may take: there is something to serve in the meantime.
+const LOOK: Retry = Retry { timeout: Duration::from_secs(2), attempts: 2 };
 
 /// A revision that is on disk and verified.
 #[derive(Clone, Debug)]
@@ -74,12 +78,15 @@ impl Source {
     pub(crate) async fn resolve(&self, progress: &dyn Progress) -> Result<Resolution, Failure> {
         let former = self.folder.record().filter(|record| record.uri == self.uri);
         let mut repaired = false;
-        if let Some(record) = &former
-            && self.is_current(record).await?
-        {
-            match self.verify(record.revision).await {
-                Ok(revision) => return Ok(self.resolved(revision, record.clone(), repaired)),
-                Err(failure) => repaired = self.discard(record, &failure)?,
+        if let Some(record) = &former {
+            match self.is_current(record).await {
+                Ok(true) => match self.verify(record.revision).await {
+                    Ok(revision) => return Ok(self.resolved(revision, record.clone(), repaired)),
+                    Err(failure) => repaired = self.discard(record, &failure)?,
+                },
+                Ok(false) => {}
+                // Reading it would meet the same, only later.
+                Err(failure) => return self.fall_back(former, failure).await,
             }
         }
         match self.fetch(progress).await {
@@ -98,11 +105,10 @@ impl Source {
         if self.request.digest.is_some() {
             return Ok(record.pinned == self.request.digest);
         }
-        match modelwright_artifact::probe(&self.request).await {
-            Ok(probe) => Ok(probe.is_conclusive() && record.fingerprint == fingerprint(&probe)?),
-            // Fetching meets the same error and decides whether the former revision is served.
-            Err(_) => Ok(false),
-        }
+        let mut look = self.request.clone();
+        look.connection.retry = LOOK;
+        let probe = modelwright_artifact::probe(&look).await?;
+        Ok(probe.is_conclusive() && record.fingerprint == fingerprint(&probe)?)
     }
 
     async fn verify(&self, digest: Digest) -> Result<Revision, Failure> {
