@@ -113,7 +113,7 @@ fn serve_refuses_a_folder_with_other_bytes() {
         .arg(bench.path("out"))
         .args(["--name", "add", "--digest", &wrong]);
     command.args(["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]);
-    finish(&mut command).expect_code(66).expect_error(&["manifest.json"]);
+    finish(&mut command).expect_code(66).expect_error(&["manifest.json", "modelwright fetch"]);
 }
 
 #[test]
@@ -128,6 +128,15 @@ fn missing_library_names_the_command_that_gets_it() {
     finish(command.arg("--once"))
         .expect_code(66)
         .expect_error(&["cargo xtask onnxruntime", "ORT_DYLIB_PATH"]);
+}
+
+#[test]
+fn library_that_the_environment_names_and_that_is_missing_is_named_back() {
+    let bench = Workbench::new();
+    bench.copy_fixture("add.onnx", "add.onnx");
+    let mut command = bench.run_command(&crate::command::manifest("add", "file:add.onnx"));
+    command.env("ORT_DYLIB_PATH", bench.path("nowhere.so"));
+    finish(command.arg("--once")).expect_code(66).expect_error(&["nowhere.so", "unset ORT_DYLIB_PATH"]);
 }
 
 #[test]

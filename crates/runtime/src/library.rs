@@ -137,6 +137,10 @@ fn find(surroundings: &Surroundings) -> Result<PathBuf, Error> {
     let looked = candidates(surroundings);
     match looked.iter().find(|path| path.is_file()) {
         Some(path) => Ok(path.clone()),
+        // The variable replaces every other place, so a library elsewhere would not help.
+        None if surroundings.variable.is_some() => {
+            Err(Error::LibraryMissing { looked, hint: "correct or unset ORT_DYLIB_PATH" })
+        }
         None => Err(Error::LibraryMissing { looked, hint: HINT }),
     }
 }

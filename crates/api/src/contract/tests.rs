@@ -28,6 +28,11 @@ fn column(first_heading: &str) -> Vec<String> {
 }
 
 #[test]
+fn api_version_belongs_to_the_group() {
+    assert_eq!(super::API_VERSION.split_once('/').unwrap().0, super::GROUP);
+}
+
+#[test]
 fn ports_are_the_documents() {
     let rows: Vec<_> = table("Port").into_iter().map(|row| (row[0].clone(), row[1].clone())).collect();
     assert_eq!(rows[0], (ports::DATA.to_string(), ports::DATA_NAME.to_owned()));

@@ -1,11 +1,13 @@
 //! `modelwright serve`: one fetched revision behind an endpoint, as in a pod.
 
+use std::path::Path;
 use std::process::ExitCode as ProcessExit;
 use std::sync::Arc;
 use std::time::Duration;
 
 use modelwright_api::Outcome;
 use modelwright_api::contract::ExitCode;
+use modelwright_artifact::Error;
 use modelwright_runtime::LoadedModel;
 use modelwright_server::{Drain, ReadyModel, Registry, Server, ServerConfig};
 
@@ -53,7 +55,7 @@ async fn load(arguments: &ServeArguments, registry: &Registry) -> Result<(), Fai
     let digest = steps::digest(&arguments.digest)?;
     let (folder, request) = (arguments.model_dir.clone(), serving::from_arguments(arguments));
     let loading = tokio::task::spawn_blocking(move || {
-        modelwright_artifact::verify(&folder, &digest)?;
+        modelwright_artifact::verify(&folder, &digest).map_err(|error| advise(error, &folder))?;
         LoadedModel::load(&request).map_err(Failure::from)
     });
     let model = loading.await.map_err(|error| {
@@ -62,6 +64,17 @@ async fn load(arguments: &ServeArguments, registry: &Registry) -> Result<(), Fai
     tracing::info!(report = ?model.report(), "loaded");
     registry.ready(&*arguments.name, ReadyModel::new(digest.id(), Arc::new(model)));
     Ok(())
+}
+
+/// A folder that lacks its files was most likely never fetched.
+fn advise(error: Error, folder: &Path) -> Failure {
+    let missing = matches!(error, Error::FileMissing { .. });
+    let mut failure = Failure::from(error);
+    if missing {
+        failure.message +=
+            &format!("; fetch the revision first: modelwright fetch --out {}", folder.display());
+    }
+    failure
 }
 
 fn config(arguments: &ServeArguments) -> ServerConfig {
