@@ -1,5 +1,8 @@
 //! Bounds on what a request may contain.
 
+use crate::error::Error;
+use crate::path::Path;
+
 /// Bounds on a request, checked while it is read and before memory is set aside for it.
 ///
 /// The size of the body itself is bounded by whoever reads it from the network, and with it the memory of the tensors:
@@ -11,7 +14,8 @@ pub struct Limits {
     /// How deep arrays and objects may be nested, counted from the body. Default 32, at most 128; tensors in the
     /// field have up to 8 dimensions.
     pub max_depth: usize,
-    /// Elements of one tensor. Default 2²⁶ (256 MiB of FP32).
+    /// Elements of one tensor. Default 2²⁶ (256 MiB of FP32). A dimension of 0 counts as 1 here: such a tensor takes no
+    /// memory itself, but a model may allocate by its other dimensions.
     pub max_elements: usize,
     /// Dimensions of one tensor. Default 16.
     pub max_rank: usize,
@@ -23,6 +27,24 @@ pub struct Limits {
     pub max_parameters: usize,
     /// Bytes of `id`, of a parameter's name and of its text, which are kept. Default 8,192.
     pub max_text: usize,
+}
+
+impl Limits {
+    /// Refuses a shape beyond [`max_elements`](Self::max_elements). Negative dimensions are for others to refuse.
+    pub(crate) fn check_shape(&self, shape: &[i64], path: &Path<'_>) -> Result<(), Error> {
+        let extent = shape.iter().try_fold(1_usize, |product, &dimension| {
+            product.checked_mul(usize::try_from(dimension.max(1)).ok()?)
+        });
+        if extent.is_some_and(|extent| extent <= self.max_elements) {
+            return Ok(());
+        }
+        let what = if shape.contains(&0) {
+            "elements in one tensor, where a dimension of 0 counts as 1"
+        } else {
+            "elements in one tensor"
+        };
+        Err(Error::LimitExceeded { path: path.to_string(), what, limit: self.max_elements })
+    }
 }
 
 impl Default for Limits {

@@ -116,20 +116,14 @@ fn read_value(scanner: &mut Scanner<'_>, path: &Path<'_>, limits: &Limits) -> Re
 ///
 /// Sources: the Open Inference Protocol's binary tensor data extension and Triton's extensions for parameters
 /// (`sequence_*`, `priority`, `timeout`), classification and shared memory. Ignoring them would answer with something
-/// else than was asked for. Other names are free for applications and have no effect, as the protocol has it.
+/// else than was asked for. The exceptions are `binary_data_output` of a request and `binary_data` of an output: they are
+/// preferences, and the answer is JSON all the same. Clients read an output without a `binary_data_size` as JSON, and
+/// `tritonclient` states the preference whenever no outputs are named. Other names are free for applications and have no effect, as the protocol has it.
 fn refuse_reserved(scope: Scope, key: &str, path: &Path<'_>) -> Result<(), Error> {
     let (feature, instead) = match (scope, key) {
         (Scope::Input, "binary_data_size") => (
             "the binary tensor extension",
             "send the elements as JSON in `data` (tritonclient: binary_data=False)",
-        ),
-        (Scope::Request, "binary_data_output") => (
-            "the binary tensor extension",
-            "list the wanted `outputs` without `binary_data` (tritonclient: InferRequestedOutput(name, binary_data=False))",
-        ),
-        (Scope::Output, "binary_data") => (
-            "the binary tensor extension",
-            "leave it out or set it to false (tritonclient: binary_data=False)",
         ),
         (Scope::Output, "classification") => {
             ("the classification extension", "leave it out and sort the scores in the client")

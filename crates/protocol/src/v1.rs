@@ -9,10 +9,18 @@
 //! * `inputs`, or `input`: whole tensors, as an object by input name, or bare for a model with one input. Inputs may then
 //!   differ in their first dimension.
 //!
-//! The answer is always `{"predictions": …}`, where TensorFlow Serving says `outputs` to a request by `inputs`. With one
-//! output it is the list of its rows; with several, a list of objects by output name. A row of one element is written
-//! bare, so `[N, 1]` gives `[a, b, …]`. Outputs that do not share a first dimension have no rows in common, which
-//! TensorFlow Serving refuses; here `predictions` is then one object of whole tensors by output name.
+//! The answer is always `{"predictions": …}`, where TensorFlow Serving says `outputs` to a request by `inputs`. Its form
+//! follows from the shapes in the model's signature, not from the sizes of one answer:
+//!
+//! * Outputs have rows if the first dimension of every one is variable. With one output, `predictions` is the list of its
+//!   rows; with several, a list of objects by output name. A row is a bare value if the signature fixes all other
+//!   dimensions to 1 or has none, so `[-1]` and `[-1, 1]` give `[a, b, …]`; any other row keeps its brackets, so `[-1, -1]`
+//!   gives `[[a], [b], …]` even where its rows happen to have one element.
+//! * Otherwise outputs are written whole: one output as its nested array (a scalar as a bare value), several as one object
+//!   by output name.
+//!
+//! A signature does not say whether two variable dimensions are the same. When outputs with rows turn out to have
+//! different numbers of them, which TensorFlow Serving refuses, they are written whole as well.
 
 mod request;
 mod response;

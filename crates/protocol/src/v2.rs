@@ -8,7 +8,11 @@
 //! * BOOL takes `true` and `false` only; integers are digits without fraction or exponent; FP16 and BF16 are numbers.
 //! * `null` for `id`, `parameters` and `outputs` counts as absent; an empty `outputs` asks for all.
 //! * Unknown keys and unknown parameters are ignored; parameters with a meaning that this version does not honour
-//!   (binary tensors, classification, sequences, priority, timeout) are refused unless their value asks for nothing.
+//!   (binary inputs, classification, sequences, priority, timeout) are refused unless their value asks for nothing.
+//! * `binary_data_output` of a request and `binary_data` of an output are preferences, which this version answers with
+//!   JSON: an output without `binary_data_size` is read as JSON, and `tritonclient` always sends the first of them when
+//!   no outputs are named.
+//! * `shape` may have a 0, which counts as 1 towards [`Limits::max_elements`](crate::Limits::max_elements).
 //!
 //! ```
 //! use modelwright_protocol::{Datatype, Limits, Signature, TensorData, TensorMetadata, v2};

@@ -62,7 +62,8 @@ pub(crate) async fn v1_predict(
     let body = data.bodies.read(headers, body, data.max_body_bytes(&ready)).await?;
     let inputs = parse(data, &ready, body, v1::parse_predict_request).await?;
     let outputs = run(data, name, ready.model(), inputs).await?;
-    let text = compute(elements(&outputs), move || v1::write_predictions(&outputs));
+    let signature = Arc::clone(ready.model().signature());
+    let text = compute(elements(&outputs), move || v1::write_predictions(&outputs, &signature.outputs));
     Ok(answer::json_bytes(text.await??))
 }
 

@@ -48,13 +48,15 @@ pub fn parse_predict_request(
         }
     }
     scanner.end()?;
-    let (_, tensors) = found.ok_or_else(|| Error::InvalidValue {
+    let (key, tensors) = found.ok_or_else(|| Error::InvalidValue {
         path: root.to_string(),
         got: "an object with none of these keys".to_owned(),
         wanted: wanted_keys(),
     })?;
     for (tensor, input) in tensors.iter().zip(&signature.inputs) {
         input.accepts(tensor)?;
+        // Rows without elements have not counted yet.
+        limits.check_shape(tensor.shape(), &root.key(&key).key(&input.name))?;
     }
     Ok(tensors)
 }

@@ -1,55 +1,73 @@
 //! Writing predictions.
 
 use crate::error::Error;
+use crate::signature::TensorMetadata;
 use crate::tensor::Tensor;
 use crate::write::{length_hint, writable, write_nested, write_string};
 
+/// The most rows, summed over the outputs, that are written one by one where an output has no elements: nothing else
+/// bounds their number, because beside a zero the first dimension may be anything.
+const EMPTY_ROWS: usize = 1 << 16;
+
 /// Writes `{"predictions": …}`; the module says in which form.
+///
+/// `signature` describes the outputs, in the same order; names are taken from `outputs`. Outputs that it does not
+/// describe are written whole, and so are outputs of which one has no elements and which have more than 65,536 rows
+/// together.
 ///
 /// An output with a value that JSON cannot carry (not finite, or bytes that are not text) is an error of the class
 /// [`Internal`](crate::ErrorClass::Internal).
-pub fn write_predictions(outputs: &[Tensor]) -> Result<Vec<u8>, Error> {
+pub fn write_predictions(outputs: &[Tensor], signature: &[TensorMetadata]) -> Result<Vec<u8>, Error> {
     outputs.iter().try_for_each(writable)?;
     let length: usize = outputs.iter().map(|output| length_hint(output.data())).sum();
     let mut out = Vec::with_capacity(length + 64);
     out.extend_from_slice(b"{\"predictions\":");
-    match outputs {
-        [single] if single.shape().is_empty() => write_whole(&mut out, single),
-        _ => match shared_rows(outputs) {
-            Some(rows) => write_rows(&mut out, outputs, rows),
-            None => write_object(&mut out, outputs, write_whole),
-        },
+    match (shared_rows(outputs, signature), outputs) {
+        (Some(rows), _) => write_rows(&mut out, outputs, signature, rows),
+        (None, [single]) => write_whole(&mut out, single),
+        (None, _) => write_object(&mut out, outputs, |out, _, output| write_whole(out, output)),
     }
     out.push(b'}');
     Ok(out)
 }
 
-/// The first dimension, if all outputs have the same. Rows without elements do not count: beside a zero, the first
-/// dimension may be any number, and nothing bounds what would be written.
-fn shared_rows(outputs: &[Tensor]) -> Option<usize> {
+/// The number of rows, if by the signature every output has rows, and in fact as many as the others.
+fn shared_rows(outputs: &[Tensor], signature: &[TensorMetadata]) -> Option<usize> {
+    let has_rows = |metadata: &TensorMetadata| metadata.shape.first().is_some_and(|&dimension| dimension < 0);
+    if outputs.len() != signature.len() || !signature.iter().all(has_rows) {
+        return None;
+    }
     let rows = outputs.first().map_or(0, Tensor::rows);
-    let shares = |output: &Tensor| {
-        !output.shape().is_empty() && output.rows() == rows && (rows == 0 || !output.is_empty())
-    };
+    let few = rows.saturating_mul(outputs.len()) <= EMPTY_ROWS;
+    let shares =
+        |output: &Tensor| !output.shape().is_empty() && output.rows() == rows && (few || !output.is_empty());
     outputs.iter().all(shares).then_some(rows)
 }
 
-fn write_rows(out: &mut Vec<u8>, outputs: &[Tensor], rows: usize) {
+fn write_rows(out: &mut Vec<u8>, outputs: &[Tensor], signature: &[TensorMetadata], rows: usize) {
+    let bare: Vec<bool> = signature.iter().map(has_bare_rows).collect();
     out.push(b'[');
     for row in 0..rows {
         if row > 0 {
             out.push(b',');
         }
         match outputs {
-            [single] => write_row(out, single, row, rows),
-            _ => write_object(out, outputs, |out, output| write_row(out, output, row, rows)),
+            [single] => write_row(out, single, row, rows, bare == [true]),
+            _ => write_object(out, outputs, |out, index, output| {
+                write_row(out, output, row, rows, bare[index]);
+            }),
         }
     }
     out.push(b']');
 }
 
-/// Appends an object with a member per output.
-fn write_object(out: &mut Vec<u8>, outputs: &[Tensor], value: impl Fn(&mut Vec<u8>, &Tensor)) {
+/// Whether the signature leaves a row no more than one element.
+fn has_bare_rows(metadata: &TensorMetadata) -> bool {
+    metadata.shape.iter().skip(1).all(|&dimension| dimension == 1)
+}
+
+/// Appends an object with a member per output; `value` gets the position of the output too.
+fn write_object(out: &mut Vec<u8>, outputs: &[Tensor], value: impl Fn(&mut Vec<u8>, usize, &Tensor)) {
     out.push(b'{');
     for (index, output) in outputs.iter().enumerate() {
         if index > 0 {
@@ -57,7 +75,7 @@ fn write_object(out: &mut Vec<u8>, outputs: &[Tensor], value: impl Fn(&mut Vec<u
         }
         write_string(out, output.name());
         out.push(b':');
-        value(out, output);
+        value(out, index, output);
     }
     out.push(b'}');
 }
@@ -66,9 +84,10 @@ fn write_whole(out: &mut Vec<u8>, output: &Tensor) {
     write_nested(out, output.data(), output.shape(), 0..output.len());
 }
 
-fn write_row(out: &mut Vec<u8>, output: &Tensor, row: usize, rows: usize) {
+fn write_row(out: &mut Vec<u8>, output: &Tensor, row: usize, rows: usize, bare: bool) {
     let length = output.len().checked_div(rows).unwrap_or(0);
-    let shape = if length == 1 { &[] } else { output.shape().get(1..).unwrap_or_default() };
+    // A model may break its own signature; no element is left out then.
+    let shape = if bare && length == 1 { &[] } else { output.shape().get(1..).unwrap_or_default() };
     write_nested(out, output.data(), shape, row * length..(row + 1) * length);
 }
 

@@ -194,12 +194,9 @@ impl<'a> Draft<'_, 'a> {
         if got != input.datatype {
             return Err(Error::DatatypeMismatch { tensor: excerpt(name), got, wanted: input.datatype });
         }
-        let elements = element_count(name, &shape)?;
+        element_count(name, &shape)?;
         input.accepts_shape(&shape)?;
-        if elements > self.limits.max_elements {
-            let (path, limit) = (path.key("shape").to_string(), self.limits.max_elements);
-            return Err(Error::LimitExceeded { path, what: "elements in one tensor", limit });
-        }
+        self.limits.check_shape(&shape, &path.key("shape"))?;
         Ok((index, shape))
     }
 

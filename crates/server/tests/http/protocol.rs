@@ -145,10 +145,6 @@ async fn head_is_get_without_a_body() {
 )]
 #[case::twice(r#"{"inputs":[{a},{a},{b}]}"#, "more than once")]
 #[case::unknown_output(r#"{"inputs":[{a},{b}],"outputs":[{"name":"z"}]}"#, "\"z\"")]
-#[case::binary_output(
-    r#"{"inputs":[{a},{b}],"outputs":[{"name":"sum","parameters":{"binary_data":true}}]}"#,
-    "binary"
-)]
 #[case::shapes_that_do_not_go_together(
     r#"{"inputs":[{"name":"a","shape":[3,2],"datatype":"FP32","data":[1,2,3,4,5,6]},{"name":"b","shape":[2,2],"datatype":"FP32","data":[1,2,3,4]}]}"#,
     "Add node"
@@ -184,6 +180,16 @@ async fn an_announced_binary_tensor_is_refused_with_the_way_out() {
     let answer = server.send(request.header("Inference-Header-Content-Length", ADD.len())).await;
     assert_eq!(answer.status, 400);
     assert!(answer.error().contains("binary_data=False"), "{answer:?}");
+}
+
+/// What tritonclient sends for JSON inputs when no outputs are named.
+#[tokio::test]
+async fn a_wish_for_binary_outputs_is_answered_with_json() {
+    let server = TestServer::start(&["add"]).await;
+    let body = ADD.replacen('{', r#"{"parameters":{"binary_data_output":true},"#, 1);
+    let answer = server.post("/v2/models/add/infer", body).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    assert_eq!(answer.body, server.post("/v2/models/add/infer", ADD).await.body);
 }
 
 #[tokio::test]

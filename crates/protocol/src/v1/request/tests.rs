@@ -208,6 +208,16 @@ fn depth_bombs_are_refused() {
     }
 }
 
+#[rstest]
+#[case::rows(r#"{"instances":[[],[],[],[]]}"#, "instances.x: more than 3 elements")]
+#[case::whole(r#"{"inputs":[[],[],[],[]]}"#, "inputs.x: more than 3 elements")]
+fn empty_rows_count_towards_the_limit(#[case] body: &str, #[case] expected: &str) {
+    let limits = Limits { max_elements: 3, ..Limits::default() };
+    let signature = signature(&[("x", Datatype::Fp32, &[-1, -1])]);
+    let error = parse_predict_request(body.as_bytes(), &signature, &limits).unwrap_err();
+    assert!(error.to_string().starts_with(expected), "{error}");
+}
+
 #[test]
 fn rows_beyond_the_limit_of_elements_are_refused() {
     let limits = Limits { max_elements: 3, ..Limits::default() };

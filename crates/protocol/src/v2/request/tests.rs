@@ -263,17 +263,9 @@ fn a_repeated_input_is_refused() {
 }
 
 #[rstest]
-#[case(
-    r#"{"parameters":{"binary_data_output":true}}"#,
-    "parameters.binary_data_output: the binary tensor extension"
-)]
 #[case(r#"{"parameters":{"priority":1}}"#, "parameters.priority: request priority")]
 #[case(r#"{"parameters":{"timeout":1000}}"#, "parameters.timeout: a timeout per request")]
 #[case(r#"{"parameters":{"sequence_id":7}}"#, "parameters.sequence_id: sequence batching")]
-#[case(
-    r#"{"outputs":[{"name":"y","parameters":{"binary_data":true}}]}"#,
-    "outputs[0].parameters.binary_data: the binary"
-)]
 #[case(
     r#"{"outputs":[{"name":"y","parameters":{"classification":2}}]}"#,
     "outputs[0].parameters.classification: the class"
@@ -290,6 +282,36 @@ fn extensions_that_are_not_there_are_never_ignored(#[case] body: &str, #[case] e
     let error = parse(body).unwrap_err();
     assert!(error.to_string().starts_with(expected), "{error}");
     assert!(matches!(error, Error::Unsupported { .. }));
+}
+
+#[rstest]
+#[case::of_the_request(r#"{"parameters":{"binary_data_output":true},"#)]
+#[case::of_an_output(r#"{"outputs":[{"name":"y","parameters":{"binary_data":true}},{"name":"z"}],"#)]
+fn a_wish_for_binary_outputs_is_no_fault(#[case] start: &str) {
+    let request = parse(&input("[1,2,3,4]").replacen('{', start, 1)).unwrap();
+    assert_eq!(request.outputs, [0, 1]);
+}
+
+#[rstest]
+#[case::allocated_by_its_first_dimension("[10000000000,0]")]
+#[case::just_beyond("[67108865,0]")]
+#[case::only_as_a_product("[8193,0,8192]")]
+#[case::beyond_counting("[9223372036854775807,0,9223372036854775807]")]
+fn a_zero_dimension_lifts_no_bound(#[case] shape: &str) {
+    let signature = one(Datatype::Fp32, &vec![-1; shape.split(',').count()]);
+    let body = format!(r#"{{"inputs":[{{"name":"x","shape":{shape},"datatype":"FP32","data":[]}}]}}"#);
+    let error = parse_infer_request(body.as_bytes(), &signature, &Limits::default()).unwrap_err();
+    let expected =
+        "inputs[0].shape: more than 67108864 elements in one tensor, where a dimension of 0 counts as 1";
+    assert!(error.to_string().starts_with(expected), "{error}");
+    assert_eq!(error.status(), 400);
+}
+
+#[test]
+fn a_zero_dimension_within_the_bound_is_accepted() {
+    let body = br#"{"inputs":[{"name":"x","shape":[67108864,0],"datatype":"FP32","data":[]}]}"#;
+    let request = parse_infer_request(body, &one(Datatype::Fp32, &[-1, -1]), &Limits::default()).unwrap();
+    assert!(request.inputs[0].is_empty());
 }
 
 #[test]
