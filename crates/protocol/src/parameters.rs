@@ -118,7 +118,8 @@ fn read_value(scanner: &mut Scanner<'_>, path: &Path<'_>, limits: &Limits) -> Re
 /// (`sequence_*`, `priority`, `timeout`), classification and shared memory. Ignoring them would answer with something
 /// else than was asked for. The exceptions are `binary_data_output` of a request and `binary_data` of an output: they are
 /// preferences, and the answer is JSON all the same. Clients read an output without a `binary_data_size` as JSON, and
-/// `tritonclient` states the preference whenever no outputs are named. Other names are free for applications and have no effect, as the protocol has it.
+/// `tritonclient` states the preference whenever no outputs are named. Other names are free for applications and have no
+/// effect, as the protocol has it.
 fn refuse_reserved(scope: Scope, key: &str, path: &Path<'_>) -> Result<(), Error> {
     let (feature, instead) = match (scope, key) {
         (Scope::Input, "binary_data_size") => (
