@@ -244,6 +244,10 @@ fn builder(library: &Library, options: &SessionOptions) -> Result<SessionBuilder
         .and_then(|builder| Ok(builder.with_intra_op_spinning(options.spinning)?))
         .and_then(|builder| Ok(builder.with_inter_op_spinning(options.spinning)?))
         .and_then(|builder| Ok(builder.with_optimization_level(level)?))
+        // ONNX Runtime keeps a memory plan for every combination of input shapes that it has seen, and forgets none: with
+        // variable dimensions, clients would make it grow without bound. Which dimensions vary is known only once the
+        // session is open, and for fixed ones the arena gives memory nearly as fast.
+        .and_then(|builder| Ok(builder.with_memory_pattern(false)?))
         .map_err(internal)?;
     match options.execution_provider {
         ExecutionProvider::Cpu => Ok(builder),
