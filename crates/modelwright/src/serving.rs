@@ -63,7 +63,8 @@ pub(crate) fn bytes(bytes: u64) -> usize {
     usize::try_from(bytes).unwrap_or(usize::MAX)
 }
 
-/// Makes room for bodies of this size: what a manifest allows must fit into what the server holds at once.
+/// Makes room for bodies of this size, so that the text of one fits beside small ones. With its tensors a request may be
+/// larger; the server takes such a one when it holds nothing else.
 pub(crate) fn admit(bounds: &mut Bounds, max_request_bytes: u64) {
     bounds.max_bodies_bytes = bounds.max_bodies_bytes.max(bytes(max_request_bytes));
 }

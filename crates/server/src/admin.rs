@@ -1,19 +1,22 @@
 //! The admin port: probes, metrics and the cold-start report, on a thread of its own with a runtime of its own.
 //!
 //! Whatever the data port is busy with, a probe is answered at once; and a probe says what Kubernetes needs to know, not
-//! what a client of the protocol does.
+//! what a client of the protocol does. Every connection is for one request, and a new one takes the place of the oldest
+//! where there are too many: nobody can keep the probes out with connections that say nothing.
 
+use std::collections::VecDeque;
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use http::header::HeaderValue;
 use http::{Method, Request, StatusCode};
 use hyper::body::Incoming;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
+use tokio::task::AbortHandle;
 
 use crate::answer::{self, Refusal, Response};
 use crate::coldstart;
@@ -29,6 +32,8 @@ const OPEN_METRICS: HeaderValue =
     HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
 /// Probes and scrapers are few.
 const MAX_CONNECTIONS: usize = 64;
+/// How long a client may take for its request's head: probes give up after a few seconds themselves.
+const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What the admin port reads.
 #[derive(Debug, Clone)]
@@ -52,7 +57,9 @@ impl AdminThread {
     pub(crate) fn start(listener: StdListener, bounds: &Bounds, admin: Admin) -> Result<Self, Error> {
         let address = listener.local_addr().map_err(Error::AdminThread)?;
         let (stop, stopped) = oneshot::channel();
-        let bounds = Bounds { max_connections: MAX_CONNECTIONS, ..*bounds };
+        let header_read_timeout = bounds.header_read_timeout.min(HEADER_READ_TIMEOUT);
+        // One more than stay, so that there is always a place to accept the next.
+        let bounds = Bounds { max_connections: MAX_CONNECTIONS + 1, header_read_timeout, ..*bounds };
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::AdminThread)?;
         let thread = std::thread::Builder::new()
@@ -86,13 +93,21 @@ async fn serve(
     mut stopped: oneshot::Receiver<()>,
 ) -> io::Result<()> {
     let listener = TcpListener::from_std(listener)?;
-    let connections = Connections::new(bounds);
+    let connections = Connections::brief(bounds);
+    let mut open: VecDeque<AbortHandle> = VecDeque::new();
     let handler = move |request: Request<Incoming>| std::future::ready(admin.answer(&request));
     loop {
         tokio::select! {
             // Completes when the other end is dropped.
             _ = &mut stopped => return Ok(()),
-            () = connections.accept(&listener, &handler) => {}
+            accepted = connections.accept(&listener, &handler) => {
+                open.retain(|connection| !connection.is_finished());
+                open.extend(accepted);
+                // Answers take no time, so the oldest is one that does not ask, or does not read.
+                if open.len() > MAX_CONNECTIONS && let Some(oldest) = open.pop_front() {
+                    oldest.abort();
+                }
+            }
         }
     }
 }

@@ -3,20 +3,19 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER};
+use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, StatusCode};
-use http_body_util::Full;
 use modelwright_protocol::v2::ErrorBody;
 use modelwright_runtime::ErrorClass;
 use serde::Serialize;
 
-/// What every handler answers with.
-pub(crate) type Response = http::Response<Full<Bytes>>;
+/// What every handler answers with. The bytes may keep something alive until they are written.
+pub(crate) type Response = http::Response<Bytes>;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// A 200 with a body that is JSON already.
-pub(crate) fn json_bytes(body: Vec<u8>) -> Response {
+pub(crate) fn json_bytes(body: impl Into<Bytes>) -> Response {
     with_type(StatusCode::OK, JSON, body)
 }
 
@@ -30,7 +29,7 @@ pub(crate) fn json(value: &impl Serialize) -> Response {
 
 /// A body of any type.
 pub(crate) fn with_type(status: StatusCode, content_type: HeaderValue, body: impl Into<Bytes>) -> Response {
-    let mut response = Response::new(Full::new(body.into()));
+    let mut response = Response::new(body.into());
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, content_type);
     response
@@ -43,12 +42,11 @@ pub(crate) struct Refusal {
     message: String,
     retry_after: Option<u64>,
     allow: Option<&'static str>,
-    close: bool,
 }
 
 impl Refusal {
     pub(crate) fn new(status: StatusCode, message: impl Into<String>) -> Self {
-        Self { status, message: message.into(), retry_after: None, allow: None, close: false }
+        Self { status, message: message.into(), retry_after: None, allow: None }
     }
 
     pub(crate) fn bad_request(message: impl Into<String>) -> Self {
@@ -71,11 +69,6 @@ impl Refusal {
         Self { allow: Some(allow), ..Self::new(StatusCode::METHOD_NOT_ALLOWED, message) }
     }
 
-    /// Closes the connection afterwards: there are bytes of the request on it that nobody will read.
-    pub(crate) fn and_close(self) -> Self {
-        Self { close: true, ..self }
-    }
-
     pub(crate) fn into_response(self) -> Response {
         let body = serde_json::to_vec(&ErrorBody { error: self.message }).unwrap_or_default();
         let mut response = with_type(self.status, JSON, body);
@@ -85,9 +78,6 @@ impl Refusal {
         }
         if let Some(allow) = self.allow {
             headers.insert(ALLOW, HeaderValue::from_static(allow));
-        }
-        if self.close {
-            headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
         response
     }

@@ -10,28 +10,76 @@ use http::header::CONTENT_ENCODING;
 use http::{HeaderMap, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::answer::Refusal;
 use crate::config::Bounds;
+use crate::memory::{Memory, Share};
+use crate::workers::Workers;
 
-/// The unit in which memory is counted: semaphores count in 32 bits.
-const UNIT: usize = 1024;
 /// How much is inflated at a time.
 const CHUNK: usize = 64 << 10;
+/// How long the rest of a refused request's body is read and thrown away.
+const DISCARD: Duration = Duration::from_secs(1);
+
+/// A body on its way.
+#[derive(Debug)]
+pub(crate) struct Upload {
+    body: Incoming,
+    ended: bool,
+}
+
+impl Upload {
+    pub(crate) const fn new(body: Incoming) -> Self {
+        Self { body, ended: false }
+    }
+
+    /// Whether some of it is, or may be, still to come.
+    pub(crate) fn is_unread(&self) -> bool {
+        !self.ended && !self.body.is_end_stream()
+    }
+
+    /// Reads the rest for a while, up to so many bytes, and throws it away. While a connection has unread bytes, closing
+    /// it resets it, and the reset can overtake the answer: a client that writes its whole request before it reads would
+    /// never see why it was refused.
+    pub(crate) async fn discard(mut self, max_bytes: usize) {
+        let discarding = async {
+            let mut length = 0;
+            while let Ok(Some(data)) = self.next().await
+                && length < max_bytes
+            {
+                length += data.len();
+            }
+        };
+        if tokio::time::timeout(DISCARD, discarding).await.is_err() {
+            tracing::debug!("the rest of a refused body did not arrive in time");
+        }
+    }
+
+    /// The next piece; trailers are passed over.
+    async fn next(&mut self) -> Result<Option<Bytes>, hyper::Error> {
+        while let Some(frame) = self.body.frame().await {
+            if let Ok(data) = frame.inspect_err(|_| self.ended = true)?.into_data() {
+                return Ok(Some(data));
+            }
+        }
+        self.ended = true;
+        Ok(None)
+    }
+}
 
 /// Reads bodies and counts the memory of all of them.
 #[derive(Debug)]
 pub(crate) struct Bodies {
     read_timeout: Duration,
-    memory: Arc<Semaphore>,
+    memory: Arc<Memory>,
+    workers: Workers,
 }
 
-/// A body whose memory is counted for as long as it lives.
+/// A body, and the memory of the request that it is for.
 #[derive(Debug)]
 pub(crate) struct ReadBody {
     pub(crate) bytes: Bytes,
-    _memory: Option<OwnedSemaphorePermit>,
+    pub(crate) memory: Share,
 }
 
 /// How a body is packed.
@@ -43,46 +91,41 @@ enum Encoding {
 }
 
 impl Bodies {
-    pub(crate) fn new(bounds: &Bounds) -> Self {
-        let units = (bounds.max_bodies_bytes / UNIT).clamp(1, Semaphore::MAX_PERMITS);
-        Self { read_timeout: bounds.body_read_timeout, memory: Arc::new(Semaphore::new(units)) }
+    pub(crate) fn new(bounds: &Bounds, workers: Workers) -> Self {
+        let memory = Arc::new(Memory::new(bounds.max_bodies_bytes));
+        Self { read_timeout: bounds.body_read_timeout, memory, workers }
     }
 
     /// Reads and, where the headers say so, inflates a body of at most `max_bytes`, before and after inflating. Memory grows
     /// with what arrives, never with what is announced.
     pub(crate) async fn read(
-        self: &Arc<Self>,
+        &self,
         headers: &HeaderMap,
-        body: Incoming,
+        upload: &mut Upload,
         max_bytes: usize,
     ) -> Result<ReadBody, Refusal> {
         let encoding = encoding(headers)?;
-        if body.size_hint().lower() > max_bytes as u64 {
+        if upload.body.size_hint().lower() > max_bytes as u64 {
             return Err(too_large(max_bytes));
         }
-        let read = tokio::time::timeout(self.read_timeout, self.collect(body, max_bytes)).await.map_err(
+        let read = tokio::time::timeout(self.read_timeout, self.collect(upload, max_bytes)).await.map_err(
             |_| {
                 let message = format!("the body did not arrive within {} s", self.read_timeout.as_secs_f32());
-                Refusal::new(StatusCode::REQUEST_TIMEOUT, message).and_close()
+                Refusal::new(StatusCode::REQUEST_TIMEOUT, message)
             },
         )??;
         if encoding == Encoding::Plain {
             return Ok(read);
         }
-        let bodies = Arc::clone(self);
-        tokio::task::spawn_blocking(move || bodies.inflate(encoding, &read.bytes, max_bytes))
-            .await
-            .map_err(|_| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "inflating the body failed"))?
+        self.workers.run(move || inflate(encoding, read, max_bytes)).await?
     }
 
-    async fn collect(&self, mut body: Incoming, max_bytes: usize) -> Result<ReadBody, Refusal> {
-        let mut memory = Memory::new(&self.memory);
+    async fn collect(&self, upload: &mut Upload, max_bytes: usize) -> Result<ReadBody, Refusal> {
+        let mut memory = self.memory.share();
         let mut first = Bytes::new();
         let mut rest = BytesMut::new();
-        while let Some(frame) = body.frame().await {
-            let frame =
-                frame.map_err(|error| Refusal::bad_request(format!("the body broke off: {error}")))?;
-            let Ok(data) = frame.into_data() else { continue };
+        let broken = |error| Refusal::bad_request(format!("the body broke off: {error}"));
+        while let Some(data) = upload.next().await.map_err(broken)? {
             let length = first.len() + rest.len() + data.len();
             if length > max_bytes {
                 return Err(too_large(max_bytes));
@@ -97,69 +140,43 @@ impl Bodies {
             rest.extend_from_slice(&data);
         }
         let bytes = if rest.is_empty() { first } else { rest.freeze() };
-        Ok(ReadBody { bytes, _memory: memory.permit })
+        Ok(ReadBody { bytes, memory })
     }
+}
 
-    fn inflate(&self, encoding: Encoding, packed: &[u8], max_bytes: usize) -> Result<ReadBody, Refusal> {
-        let mut decoder: Box<dyn Read> = match encoding {
-            Encoding::Gzip => Box::new(MultiGzDecoder::new(packed)),
-            Encoding::Deflate => Box::new(ZlibDecoder::new(packed)),
-            Encoding::Plain => Box::new(packed),
-        };
-        let mut memory = Memory::new(&self.memory);
-        let mut out = Vec::new();
-        let mut chunk = vec![0; CHUNK];
-        loop {
-            let count = decoder
-                .read(&mut chunk)
-                .map_err(|error| Refusal::bad_request(format!("the body cannot be inflated: {error}")))?;
-            if count == 0 {
-                return Ok(ReadBody { bytes: Bytes::from(out), _memory: memory.permit });
-            }
-            if out.len() + count > max_bytes {
-                return Err(too_large(max_bytes));
-            }
-            memory.grow_to(out.len() + count)?;
-            out.extend_from_slice(&chunk[..count]);
+/// Inflates a body. Both forms count as long as both are there, for one and the same request: a body that is alone in
+/// memory cannot be refused because of itself.
+fn inflate(encoding: Encoding, packed: ReadBody, max_bytes: usize) -> Result<ReadBody, Refusal> {
+    let ReadBody { bytes: packed, mut memory } = packed;
+    let mut decoder: Box<dyn Read + '_> = match encoding {
+        Encoding::Gzip => Box::new(MultiGzDecoder::new(packed.as_ref())),
+        Encoding::Deflate => Box::new(ZlibDecoder::new(packed.as_ref())),
+        Encoding::Plain => Box::new(packed.as_ref()),
+    };
+    let mut out = Vec::new();
+    let mut chunk = vec![0; CHUNK];
+    loop {
+        let count = decoder
+            .read(&mut chunk)
+            .map_err(|error| Refusal::bad_request(format!("the body cannot be inflated: {error}")))?;
+        if count == 0 {
+            break;
         }
+        if out.len() + count > max_bytes {
+            return Err(too_large(max_bytes));
+        }
+        memory.grow_to(packed.len() + out.len() + count)?;
+        out.extend_from_slice(&chunk[..count]);
     }
+    drop(decoder);
+    drop(packed);
+    memory.shrink_to(out.len());
+    Ok(ReadBody { bytes: Bytes::from(out), memory })
 }
 
 fn too_large(max_bytes: usize) -> Refusal {
     let message = format!("the body is larger than {max_bytes} bytes; send a smaller batch");
-    Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, message).and_close()
-}
-
-/// A growing share of the memory for bodies.
-struct Memory<'a> {
-    all: &'a Arc<Semaphore>,
-    permit: Option<OwnedSemaphorePermit>,
-}
-
-impl<'a> Memory<'a> {
-    const fn new(all: &'a Arc<Semaphore>) -> Self {
-        Self { all, permit: None }
-    }
-
-    fn grow_to(&mut self, bytes: usize) -> Result<(), Refusal> {
-        let held = self.permit.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
-        let wanted = bytes.div_ceil(UNIT).saturating_sub(held);
-        if wanted == 0 {
-            return Ok(());
-        }
-        let more = u32::try_from(wanted)
-            .ok()
-            .and_then(|wanted| Arc::clone(self.all).try_acquire_many_owned(wanted).ok());
-        let Some(more) = more else {
-            let message = "the server holds as many request bodies as its memory allows; try again soon";
-            return Err(Refusal::unavailable(message, Duration::from_secs(1)).and_close());
-        };
-        match &mut self.permit {
-            Some(permit) => permit.merge(more),
-            empty => *empty = Some(more),
-        }
-        Ok(())
-    }
+    Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, message)
 }
 
 fn encoding(headers: &HeaderMap) -> Result<Encoding, Refusal> {
@@ -172,7 +189,7 @@ fn encoding(headers: &HeaderMap) -> Result<Encoding, Refusal> {
         ("deflate", None) => Ok(Encoding::Deflate),
         _ => {
             let message = "this Content-Encoding is not understood; send the body plain, or packed once by gzip or deflate";
-            Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, message).and_close())
+            Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, message))
         }
     }
 }
@@ -189,8 +206,14 @@ mod tests {
 
     const MAX: usize = 1 << 20;
 
-    fn bodies(max_bodies_bytes: usize) -> Bodies {
-        Bodies::new(&Bounds { max_bodies_bytes, ..Bounds::default() })
+    fn packed(memory: &Arc<Memory>, content: &[u8]) -> ReadBody {
+        let (bytes, mut memory) = (Bytes::copy_from_slice(content), memory.share());
+        memory.grow_to(bytes.len()).unwrap();
+        ReadBody { bytes, memory }
+    }
+
+    fn memory(most: usize) -> Arc<Memory> {
+        Arc::new(Memory::new(most))
     }
 
     fn gzip(content: &[u8]) -> Vec<u8> {
@@ -203,25 +226,35 @@ mod tests {
     fn a_small_body_that_inflates_beyond_the_bound_is_refused() {
         let bomb = gzip(&vec![0; 50 << 20]);
         assert!(bomb.len() < 100 << 10);
-        let refusal = bodies(1 << 30).inflate(Encoding::Gzip, &bomb, MAX).unwrap_err();
+        let refusal = inflate(Encoding::Gzip, packed(&memory(1 << 30), &bomb), MAX).unwrap_err();
         assert_eq!(refusal.into_response().status(), StatusCode::PAYLOAD_TOO_LARGE);
     }
 
     #[test]
     fn memory_is_bounded_over_all_bodies_and_given_back() {
-        let bodies = bodies(256 << 10);
+        let memory = memory(256 << 10);
         let content = gzip(&vec![7; 200 << 10]);
-        let first = bodies.inflate(Encoding::Gzip, &content, MAX).unwrap();
-        let refusal = bodies.inflate(Encoding::Gzip, &content, MAX).unwrap_err();
+        let first = inflate(Encoding::Gzip, packed(&memory, &content), MAX).unwrap();
+        let refusal = inflate(Encoding::Gzip, packed(&memory, &content), MAX).unwrap_err();
         assert_eq!(refusal.into_response().status(), StatusCode::SERVICE_UNAVAILABLE);
         drop(first);
-        bodies.inflate(Encoding::Gzip, &content, MAX).unwrap();
+        inflate(Encoding::Gzip, packed(&memory, &content), MAX).unwrap();
+    }
+
+    #[test]
+    fn a_lone_packed_body_is_inflated_even_if_both_forms_exceed_the_bound() {
+        let noise: Vec<u8> =
+            (0_u32..200_000).map(|n| n.wrapping_mul(2_654_435_761).to_be_bytes()[0]).collect();
+        let content = gzip(&noise);
+        let body = inflate(Encoding::Gzip, packed(&memory(noise.len()), &content), noise.len()).unwrap();
+        assert_eq!(body.bytes, noise);
     }
 
     #[test]
     fn a_packed_body_that_breaks_off_is_the_clients_fault() {
         let content = gzip(b"hello");
-        let refusal = bodies(MAX).inflate(Encoding::Gzip, &content[..content.len() - 3], MAX).unwrap_err();
+        let cut = packed(&memory(MAX), &content[..content.len() - 3]);
+        let refusal = inflate(Encoding::Gzip, cut, MAX).unwrap_err();
         assert_eq!(refusal.into_response().status(), StatusCode::BAD_REQUEST);
     }
 

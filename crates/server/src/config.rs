@@ -41,7 +41,9 @@ impl Default for ServerConfig {
 pub struct Bounds {
     /// Bytes of one request body, before and after inflating. Default 64 MiB. More is refused with 413.
     pub max_body_bytes: usize,
-    /// Bytes of all request bodies in memory at once. Default 512 MiB. More is refused with 503.
+    /// Bytes that all requests may hold at once: their bodies and, by an estimate from the text, their tensors, from the
+    /// first byte until the answer is written. Default 512 MiB. A request beyond it is refused with 503; a larger one is
+    /// taken when nothing else is held.
     pub max_bodies_bytes: usize,
     /// Bytes of a request's head. Default 64 KiB, at least 8 KiB.
     pub max_header_bytes: usize,

@@ -9,6 +9,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use http::Request;
+use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -16,7 +17,8 @@ use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::AbortHandle;
 
 use crate::answer::Response;
 use crate::config::Bounds;
@@ -24,7 +26,7 @@ use crate::config::Bounds;
 /// The client's first bytes on HTTP/2; until they are there, or something else is, the protocol is open.
 const PREFACE: usize = 24;
 /// Requests at once on one HTTP/2 connection.
-const MAX_STREAMS: u32 = 128;
+const MAX_STREAMS: u32 = 32;
 /// How long to wait when the operating system gives no more connections.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// hyper's least buffer for a head.
@@ -39,8 +41,19 @@ pub(crate) struct Connections {
 }
 
 impl Connections {
+    /// Connections that stay for many requests, of either protocol.
     pub(crate) fn new(bounds: &Bounds) -> Self {
-        let mut builder = auto::Builder::new(TokioExecutor::new());
+        Self::with(bounds, auto::Builder::new(TokioExecutor::new()))
+    }
+
+    /// Connections for one request of HTTP/1.1 each.
+    pub(crate) fn brief(bounds: &Bounds) -> Self {
+        let mut builder = auto::Builder::new(TokioExecutor::new()).http1_only();
+        builder.http1().keep_alive(false);
+        Self::with(bounds, builder)
+    }
+
+    fn with(bounds: &Bounds, mut builder: auto::Builder<TokioExecutor>) -> Self {
         let head = bounds.max_header_bytes.max(LEAST_HEADER_BYTES);
         // Not `pipeline_flush`: with it, hyper never sends the 400 for a head that it cannot parse.
         builder
@@ -67,22 +80,50 @@ impl Connections {
     /// Accepts one connection and serves it on a task of its own. At the bound on connections, further ones wait in the
     /// kernel's queue.
     ///
-    /// Cancelling it between two connections loses none.
-    pub(crate) async fn accept<H, F>(&self, listener: &TcpListener, handler: &H)
+    /// Cancelling it between two connections loses none. What comes back can end the connection.
+    pub(crate) async fn accept<H, F>(&self, listener: &TcpListener, handler: &H) -> Option<AbortHandle>
     where
         H: Fn(Request<Incoming>) -> F + Clone + Send + 'static,
         F: Future<Output = Response> + Send + 'static,
     {
-        let Ok(permit) = Arc::clone(&self.permits).acquire_owned().await else { return };
+        let Ok(permit) = Arc::clone(&self.permits).acquire_owned().await else { return None };
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
             Err(error) => {
                 // Mostly too many open files, which ends by itself; a tight loop would not help.
                 tracing::warn!(%error, "cannot accept a connection");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
-                return;
+                return None;
             }
         };
+        Some(self.serve(stream, permit, handler))
+    }
+
+    /// Accepts the connections that wait already, closes the listener, and says how many there were. They were promised to
+    /// their clients by the kernel, and closing the listener would reset them. Asks the kernel itself: tokio only knows
+    /// what it heard last.
+    pub(crate) fn accept_waiting<H, F>(&self, listener: TcpListener, handler: &H) -> io::Result<usize>
+    where
+        H: Fn(Request<Incoming>) -> F + Clone + Send + 'static,
+        F: Future<Output = Response> + Send + 'static,
+    {
+        let listener = listener.into_std()?;
+        let mut count = 0;
+        while let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned()
+            && let Ok((stream, _)) = listener.accept()
+        {
+            stream.set_nonblocking(true)?;
+            self.serve(TcpStream::from_std(stream)?, permit, handler);
+            count += 1;
+        }
+        Ok(count)
+    }
+
+    fn serve<H, F>(&self, stream: TcpStream, permit: OwnedSemaphorePermit, handler: &H) -> AbortHandle
+    where
+        H: Fn(Request<Incoming>) -> F + Clone + Send + 'static,
+        F: Future<Output = Response> + Send + 'static,
+    {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "cannot set TCP_NODELAY");
         }
@@ -91,11 +132,11 @@ impl Connections {
         let handler = handler.clone();
         let service = service_fn(move |request| {
             let response = handler(request);
-            async move { Ok::<_, Infallible>(response.await) }
+            async move { Ok::<_, Infallible>(response.await.map(Full::new)) }
         });
         let connection = self.builder.serve_connection(io, service).into_owned();
         let connection = self.graceful.watch(connection);
-        tokio::spawn(async move {
+        let task = tokio::spawn(async move {
             let _permit = permit;
             tokio::select! {
                 result = pin!(connection) => {
@@ -106,6 +147,7 @@ impl Connections {
                 why = pulse.stops(&bounds) => tracing::debug!("a connection was closed: {why}"),
             }
         });
+        task.abort_handle()
     }
 
     /// Lets every connection finish the requests that it has; completes when all have.
@@ -214,5 +256,36 @@ impl AsyncWrite for Watched {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderValue, StatusCode};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn connections_that_wait_when_the_listener_closes_are_served() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut clients = Vec::new();
+        for _ in 0..3 {
+            let mut client = TcpStream::connect(address).await.unwrap();
+            client.write_all(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await.unwrap();
+            clients.push(client);
+        }
+        let text = HeaderValue::from_static("text/plain");
+        let handler =
+            move |_| std::future::ready(crate::answer::with_type(StatusCode::OK, text.clone(), "still here"));
+        let connections = Connections::new(&Bounds::default());
+        assert_eq!(connections.accept_waiting(listener, &handler).unwrap(), 3);
+        for mut client in clients {
+            let mut answer = String::new();
+            client.read_to_string(&mut answer).await.unwrap();
+            assert!(answer.ends_with("still here"), "{answer}");
+        }
+        assert!(TcpStream::connect(address).await.is_err());
     }
 }

@@ -5,21 +5,25 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::FutureExt;
-use http::header::CONNECTION;
+use http::header::{CONNECTION, EXPECT};
+use http::request::Parts;
 use http::{HeaderValue, Method, Request, StatusCode, Version};
 use hyper::body::Incoming;
 use modelwright_protocol::Limits;
 use modelwright_protocol::v2::{Live, ModelMetadata, ModelReady, Ready, ServerMetadata};
+use modelwright_runtime::cpus;
 use serde::Serialize;
 
 use crate::answer::{self, Refusal, Response};
-use crate::body::Bodies;
+use crate::body::{Bodies, Upload};
 use crate::config::ServerConfig;
 use crate::infer;
+use crate::memory::keeping;
 use crate::metrics::Metrics;
 use crate::phase::Phase;
 use crate::registry::{ModelState, ReadyModel, Registry};
 use crate::route::{self, Route, Target};
+use crate::workers::Workers;
 
 /// The message for a panic; what panicked is in the log.
 pub(crate) const PANICKED: &str =
@@ -36,7 +40,8 @@ pub(crate) struct Data {
     pub(crate) registry: Arc<Registry>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) phase: Phase,
-    pub(crate) bodies: Arc<Bodies>,
+    pub(crate) bodies: Bodies,
+    pub(crate) workers: Workers,
     max_body_bytes: usize,
     pub(crate) limits: Limits,
     pub(crate) request_timeout: Duration,
@@ -60,12 +65,14 @@ impl Data {
         metrics: Arc<Metrics>,
         phase: Phase,
     ) -> Self {
+        let workers = Workers::new(cpus::available());
         Self {
             max_body_bytes: config.bounds.max_body_bytes,
             registry,
             metrics,
             phase,
-            bodies: Arc::new(Bodies::new(&config.bounds)),
+            bodies: Bodies::new(&config.bounds, workers.clone()),
+            workers,
             limits: config.limits,
             request_timeout: config.bounds.request_timeout,
         }
@@ -73,46 +80,48 @@ impl Data {
 
     /// Answers a request, whatever happens.
     pub(crate) async fn handle(self: Arc<Self>, request: Request<Incoming>) -> Response {
-        let started = Instant::now();
-        let _in_flight = self.phase.begin_request();
-        let (version, path) = (request.version(), request.uri().path().to_owned());
-        let route = Route::parse(&path);
-        let answered = AssertUnwindSafe(self.answer(route.as_ref(), &path, request)).catch_unwind().await;
-        let mut response = match answered {
+        let in_flight = self.phase.begin_request();
+        let (head, body) = request.into_parts();
+        let mut upload = Upload::new(body);
+        let path = head.uri.path();
+        let route = Route::parse(path);
+        let mut count = Count::new(&self, route.as_ref());
+        let answer = self.answer(route.as_ref(), &head, &mut upload);
+        let mut response = match AssertUnwindSafe(answer).catch_unwind().await {
             Ok(Ok(response)) => response,
             Ok(Err(refusal)) => refusal.into_response(),
             Err(_) => Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, PANICKED).into_response(),
         };
-        if version > Version::HTTP_11 {
+        count.status = Some(response.status());
+        let refused_early = !response.status().is_success() && upload.is_unread();
+        if head.version > Version::HTTP_11 {
             // HTTP/2 has its own way to say goodbye and forbids this header.
             response.headers_mut().remove(CONNECTION);
-        } else if self.phase.is_draining() {
+        } else if refused_early || self.phase.is_draining() {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
-        let known = route
-            .as_ref()
-            .and_then(Route::model)
-            .filter(|model| self.registry.snapshot().contains_key(*model));
-        let label = route.as_ref().map_or("none", Route::label);
-        self.metrics.answered(known, label, response.status(), started.elapsed());
-        response
+        // A client that asked whether to send its body sends none; reading would tell it to.
+        if refused_early && !head.headers.contains_key(EXPECT) {
+            tokio::spawn(upload.discard(self.max_body_bytes));
+        }
+        // The request is there until its answer has left.
+        response.map(|body| keeping(body, in_flight))
     }
 
     async fn answer(
         &self,
         route: Option<&Route<'_>>,
-        path: &str,
-        request: Request<Incoming>,
+        head: &Parts,
+        upload: &mut Upload,
     ) -> Result<Response, Refusal> {
-        let route = route.ok_or_else(|| Refusal::not_found(route::no_such_path(path)))?;
-        let method = request.method();
+        let route = route.ok_or_else(|| Refusal::not_found(route::no_such_path(head.uri.path())))?;
         if route.takes_post() {
-            if method != Method::POST {
+            if head.method != Method::POST {
                 return Err(Refusal::method("POST"));
             }
-            return self.infer(route, request).await;
+            return self.infer(route, head, upload).await;
         }
-        if method != Method::GET && method != Method::HEAD {
+        if head.method != Method::GET && head.method != Method::HEAD {
             return Err(Refusal::method("GET, HEAD"));
         }
         self.inform(route)
@@ -146,8 +155,7 @@ impl Data {
         }
     }
 
-    async fn infer(&self, route: &Route<'_>, request: Request<Incoming>) -> Result<Response, Refusal> {
-        let (head, body) = request.into_parts();
+    async fn infer(&self, route: &Route<'_>, head: &Parts, body: &mut Upload) -> Result<Response, Refusal> {
         match route {
             Route::Infer(target) => {
                 let ready = self.model(target)?;
@@ -218,6 +226,29 @@ impl Data {
                 Err(Refusal::not_found(message))
             }
         }
+    }
+}
+
+/// Counts a request when it has its status, or when it is dropped without one because its client has gone.
+struct Count<'a> {
+    data: &'a Data,
+    model: Option<&'a str>,
+    route: &'static str,
+    started: Instant,
+    status: Option<StatusCode>,
+}
+
+impl<'a> Count<'a> {
+    fn new(data: &'a Data, route: Option<&'a Route<'_>>) -> Self {
+        let (model, label) = (route.and_then(Route::model), route.map_or("none", Route::label));
+        Self { data, model, route: label, started: Instant::now(), status: None }
+    }
+}
+
+impl Drop for Count<'_> {
+    fn drop(&mut self) {
+        let known = self.model.filter(|model| self.data.registry.snapshot().contains_key(*model));
+        self.data.metrics.answered(known, self.route, self.status, self.started.elapsed());
     }
 }
 

@@ -3,20 +3,23 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
-use hyper::body::Incoming;
 use modelwright_protocol::v2::{self, InferResponse};
-use modelwright_protocol::{Limits, Signature, Tensor, v1};
+use modelwright_protocol::{Datatype, Limits, Signature, Tensor, v1};
 use modelwright_runtime::LoadedModel;
 
 use crate::answer::{self, Refusal, Response};
-use crate::body::ReadBody;
+use crate::body::{ReadBody, Upload};
 use crate::data::Data;
+use crate::memory::{Share, keeping};
 use crate::registry::ReadyModel;
 
-/// Text longer than this is parsed and written on a thread for blocking work, so that it does not hold up the others.
-const BLOCKING_ABOVE: usize = 256 << 10;
+/// Bytes of tensors that a byte of text becomes at most, as far as the elements are numbers: `1,` is two bytes, and an
+/// INT64 or FP64 is eight.
+const NUMBERS: usize = 4;
+/// The same for texts: `"",` is three bytes, and an element of BYTES takes 32 beside what it says, in a list that may
+/// have grown half as large again.
+const TEXTS: usize = 16;
 
 /// Set by clients that send tensors behind the JSON.
 const BINARY_HEADER: &str = "inference-header-content-length";
@@ -27,19 +30,19 @@ pub(crate) async fn v2_infer(
     name: &str,
     ready: ReadyModel,
     headers: &HeaderMap,
-    body: Incoming,
+    body: &mut Upload,
 ) -> Result<Response, Refusal> {
     if headers.contains_key(BINARY_HEADER) {
         let message = "Inference-Header-Content-Length: binary tensors are not available in this version; send the elements as \
                        JSON in `data` (tritonclient: binary_data=False)";
-        return Err(Refusal::bad_request(message).and_close());
+        return Err(Refusal::bad_request(message));
     }
     let body = data.bodies.read(headers, body, data.max_body_bytes(&ready)).await?;
-    let request = parse(data, &ready, body, v2::parse_infer_request).await?;
+    let (request, memory) = parse(data, &ready, body, v2::parse_infer_request).await?;
     let all = run(data, name, ready.model(), request.inputs).await?;
     let outputs = select(all, &request.outputs);
     let (name, version, id) = (name.to_owned(), ready.version().to_owned(), request.id);
-    let text = compute(elements(&outputs), move || {
+    let text = data.workers.compute(elements(&outputs), move || {
         let response = InferResponse {
             model_name: &name,
             model_version: Some(&version),
@@ -48,7 +51,7 @@ pub(crate) async fn v2_infer(
         };
         v2::write_infer_response(&response)
     });
-    Ok(answer::json_bytes(text.await??))
+    Ok(answer::json_bytes(keeping(text.await??, memory)))
 }
 
 /// `POST /v1/models/{model}:predict` and `POST /predict`.
@@ -57,29 +60,39 @@ pub(crate) async fn v1_predict(
     name: &str,
     ready: ReadyModel,
     headers: &HeaderMap,
-    body: Incoming,
+    body: &mut Upload,
 ) -> Result<Response, Refusal> {
     let body = data.bodies.read(headers, body, data.max_body_bytes(&ready)).await?;
-    let inputs = parse(data, &ready, body, v1::parse_predict_request).await?;
+    let (inputs, memory) = parse(data, &ready, body, v1::parse_predict_request).await?;
     let outputs = run(data, name, ready.model(), inputs).await?;
     let signature = Arc::clone(ready.model().signature());
-    let text = compute(elements(&outputs), move || v1::write_predictions(&outputs, &signature.outputs));
-    Ok(answer::json_bytes(text.await??))
+    let text =
+        data.workers.compute(elements(&outputs), move || v1::write_predictions(&outputs, &signature.outputs));
+    Ok(answer::json_bytes(keeping(text.await??, memory)))
 }
 
-/// Parses a body and lets go of it.
+/// Parses a body and lets go of it. The memory that comes back is counted for the tensors, before they are made; it is to
+/// be kept until the answer is written.
 async fn parse<T: Send + 'static>(
     data: &Data,
     ready: &ReadyModel,
     body: ReadBody,
     parse: impl FnOnce(&[u8], &Signature, &Limits) -> Result<T, modelwright_protocol::Error> + Send + 'static,
-) -> Result<T, Refusal> {
+) -> Result<(T, Share), Refusal> {
     let (signature, limits) = (Arc::clone(ready.model().signature()), data.limits);
-    let parsed = compute(body.bytes.len(), move || {
-        let bytes: &Bytes = &body.bytes;
-        parse(bytes, &signature, &limits)
+    let ReadBody { bytes, mut memory } = body;
+    memory.grow_to(memory_for(bytes.len(), &signature))?;
+    let parsed = data.workers.compute(bytes.len(), move || {
+        // The memory goes with the work, which goes on even when nobody waits for it any more.
+        parse(&bytes, &signature, &limits).map(|parsed| (parsed, memory))
     });
     Ok(parsed.await??)
+}
+
+/// The most that a request of so many bytes of text takes with its tensors.
+fn memory_for(text: usize, signature: &Signature) -> usize {
+    let texts = signature.inputs.iter().any(|input| input.datatype == Datatype::Bytes);
+    text.saturating_mul(1 + if texts { TEXTS } else { NUMBERS })
 }
 
 async fn run(
@@ -109,29 +122,23 @@ fn elements(tensors: &[Tensor]) -> usize {
     tensors.iter().map(Tensor::len).sum::<usize>().saturating_mul(10)
 }
 
-/// Does work on text of so many bytes where it disturbs the least. A panic becomes a 500.
-async fn compute<T: Send + 'static>(
-    bytes: usize,
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, Refusal> {
-    if bytes < BLOCKING_ABOVE {
-        return Ok(work());
-    }
-    tokio::task::spawn_blocking(work)
-        .await
-        .map_err(|_| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, crate::data::PANICKED))
-}
-
 #[cfg(test)]
 mod tests {
     use modelwright_protocol::TensorData;
 
     use super::*;
 
-    #[tokio::test]
-    async fn a_panic_on_a_blocking_thread_is_a_500() {
-        let refusal = compute(BLOCKING_ABOVE, || panic!("a bug")).await.map(|never: ()| never).unwrap_err();
-        assert_eq!(refusal.into_response().status(), StatusCode::INTERNAL_SERVER_ERROR);
+    #[test]
+    fn memory_is_reserved_by_what_the_inputs_are() {
+        let input = |datatype| modelwright_protocol::TensorMetadata {
+            name: "x".to_owned(),
+            datatype,
+            shape: vec![-1],
+        };
+        let signature = |inputs| Signature { inputs, outputs: vec![] };
+        assert_eq!(memory_for(100, &signature(vec![input(Datatype::Fp64)])), 500);
+        assert_eq!(memory_for(100, &signature(vec![input(Datatype::Fp64), input(Datatype::Bytes)])), 1700);
+        assert_eq!(memory_for(usize::MAX, &signature(vec![])), usize::MAX);
     }
 
     #[test]

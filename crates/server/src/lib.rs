@@ -23,7 +23,7 @@
 //!
 //! * [`registry`]: which models there are, and swapping one without a pause.
 //! * [`server`](mod@server): binding, accepting, draining.
-//! * `route`, `data`, `infer`, `body`, `answer`: from a request on the data port to its answer.
+//! * `route`, `data`, `infer`, `body`, `memory`, `workers`, `answer`: from a request on the data port to its answer.
 //! * `admin`, `metrics`, `coldstart`: the admin port, on a thread of its own so that work cannot starve probes.
 #![forbid(unsafe_code)]
 
@@ -36,11 +36,13 @@ mod connection;
 mod data;
 pub mod error;
 mod infer;
+mod memory;
 mod metrics;
 mod phase;
 pub mod registry;
 mod route;
 pub mod server;
+mod workers;
 
 pub use config::{Bounds, Drain, ServerConfig};
 pub use error::Error;

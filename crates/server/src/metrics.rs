@@ -18,6 +18,8 @@ use prometheus_client::metrics::histogram::Histogram;
 use crate::phase::Phase;
 use crate::registry::{ModelState, Registry};
 
+/// The class of requests whose clients went away before they were answered.
+const CANCELLED: &str = "cancelled";
 /// The label of requests that name no known model.
 const UNKNOWN: &str = "unknown";
 
@@ -96,7 +98,7 @@ impl Metrics {
         };
         registry.register(
             "modelwright_requests",
-            "Requests on the data port by model, route and class of the status code",
+            "Requests on the data port by model, route and class of the status code, or cancelled by the client",
             metrics.requests.clone(),
         );
         registry.register(
@@ -124,17 +126,20 @@ impl Metrics {
         Self { registry, ..metrics }
     }
 
-    /// Counts an answered request.
+    /// Counts a request that was answered with a status, or whose client went away before.
     pub(crate) fn answered(
         &self,
         model: Option<&str>,
         route: &'static str,
-        status: StatusCode,
+        status: Option<StatusCode>,
         took: Duration,
     ) {
         let model = model.unwrap_or(UNKNOWN).to_owned();
-        let labels = RequestLabels { model, route, code: code_class(status) };
+        let labels = RequestLabels { model, route, code: status.map_or(CANCELLED, code_class) };
         self.requests.get_or_create(&labels).inc();
+        if status.is_none() {
+            return;
+        }
         self.request_time.get_or_create(&ModelLabels { model: labels.model }).observe(took.as_secs_f64());
     }
 
@@ -257,15 +262,17 @@ mod tests {
     #[test]
     fn requests_are_counted_by_class_and_models_by_state() {
         let metrics = Metrics::new(Duration::from_secs(5));
-        metrics.answered(Some("m"), "infer", StatusCode::OK, Duration::from_millis(2));
-        metrics.answered(Some("m"), "infer", StatusCode::NO_CONTENT, Duration::from_millis(2));
-        metrics.answered(None, "infer", StatusCode::NOT_FOUND, Duration::from_millis(2));
+        metrics.answered(Some("m"), "infer", Some(StatusCode::OK), Duration::from_millis(2));
+        metrics.answered(Some("m"), "infer", Some(StatusCode::NO_CONTENT), Duration::from_millis(2));
+        metrics.answered(None, "infer", Some(StatusCode::NOT_FOUND), Duration::from_millis(2));
+        metrics.answered(Some("m"), "infer", None, Duration::from_millis(2));
         let models = Registry::new();
         models.loading("m");
         let text = metrics.text(&models, &Phase::default()).unwrap();
         for line in [
             "modelwright_requests_total{model=\"m\",route=\"infer\",code=\"2xx\"} 2",
             "modelwright_requests_total{model=\"unknown\",route=\"infer\",code=\"4xx\"} 1",
+            "modelwright_requests_total{model=\"m\",route=\"infer\",code=\"cancelled\"} 1",
             "modelwright_request_duration_seconds_count{model=\"m\"} 2",
             "modelwright_model_ready{model=\"m\"} 0",
             "modelwright_requests_in_flight 0",

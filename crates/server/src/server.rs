@@ -21,6 +21,8 @@ use crate::metrics::Metrics;
 use crate::phase::Phase;
 use crate::registry::{ModelState, Registry};
 
+/// How long the last connections have to bring the request that their clients have sent.
+const SETTLE: Duration = Duration::from_millis(100);
 /// How long answers to requests that were given up may take to be written.
 const GOODBYE: Duration = Duration::from_millis(500);
 
@@ -82,7 +84,7 @@ impl std::fmt::Debug for BoundServer {
 /// How a server ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DrainReport {
-    /// Requests that were not finished within the grace period and were given up.
+    /// Requests that were not answered, or whose answers had not left, within the grace period and were given up.
     pub abandoned: usize,
 }
 
@@ -108,7 +110,12 @@ impl BoundServer {
         tracing::info!(delay = ?drain.delay, grace = ?drain.grace, "shutting down");
         data.phase.start_draining();
         accept_until(&connections, &listener, &handler, tokio::time::sleep(drain.delay)).await;
-        drop(listener);
+        match connections.accept_waiting(listener, &handler) {
+            Ok(0) => {}
+            // A connection of which nothing has been read yet would be closed as an idle one.
+            Ok(_) => tokio::time::sleep(SETTLE).await,
+            Err(error) => tracing::warn!(%error, "cannot take the connections that wait"),
+        }
         let report = finish(connections, &data, drain.grace).await;
         // Joining blocks, for milliseconds; the runtime need not wait for it.
         if tokio::task::spawn_blocking(move || admin.stop()).await.is_err() {
@@ -133,7 +140,7 @@ async fn accept_until<H, F>(
         tokio::select! {
             biased;
             () = &mut end => return,
-            () = connections.accept(listener, handler) => {}
+            _ = connections.accept(listener, handler) => {}
         }
     }
 }

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use crate::harness::{ADD, TestServer, load, load_request};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+
+use crate::harness::{ADD, TestServer, load, load_request, until};
 
 #[tokio::test]
 async fn metrics_count_by_model_route_and_class() {
@@ -15,6 +18,8 @@ async fn metrics_count_by_model_route_and_class() {
         server.get(&format!("/v2/models/made-up-{n}")).await;
         server.get(&format!("/made-up-{n}")).await;
     }
+    // An answer counts until it has left, which the client may know before the server does.
+    until(async || server.admin("/metrics").await.body.contains("modelwright_requests_in_flight 0")).await;
     let answer = server.admin("/metrics").await;
     assert!(answer.header("content-type").starts_with("application/openmetrics-text"));
     for line in [
@@ -84,4 +89,28 @@ async fn a_server_without_models_is_not_ready() {
     let ready = server.admin("/readyz").await;
     assert_eq!((ready.status, ready.body.as_str()), (503, "no model has been declared\n"));
     assert_eq!(server.post("/predict", ADD).await.status, 404);
+}
+
+#[tokio::test]
+async fn idle_connections_do_not_keep_probes_out() {
+    let server = TestServer::start(&["add"]).await;
+    let mut idle = Vec::new();
+    for n in 0..200 {
+        let mut stream = TcpStream::connect(server.admin).await.unwrap();
+        if n % 2 == 0 {
+            stream.write_all(b"GET /livez HTTP/1.1\r\nHost: x\r\nX-Slow: ").await.unwrap();
+        }
+        idle.push(stream);
+    }
+    for _ in 0..3 {
+        let probe = server.admin("/livez").await;
+        assert_eq!((probe.status, probe.header("connection")), (200, "close"));
+    }
+}
+
+#[tokio::test]
+async fn the_admin_port_does_not_speak_http2() {
+    let server = TestServer::start(&[]).await;
+    let client = crate::harness::client().http2_prior_knowledge().build().unwrap();
+    assert!(client.get(format!("http://{}/livez", server.admin)).send().await.is_err());
 }

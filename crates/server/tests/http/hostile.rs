@@ -8,6 +8,7 @@ use flate2::write::{GzEncoder, ZlibEncoder};
 use modelwright_server::{ModelState, ServerConfig};
 use rstest::rstest;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use crate::harness::{ADD, TestServer, config, read_to_end};
 
@@ -167,11 +168,8 @@ async fn a_client_that_leaves_in_its_body_harms_nobody() {
     assert_eq!(server.post("/v2/models/add/infer", ADD).await.status, 200);
 }
 
-#[tokio::test]
-async fn a_client_that_does_not_read_its_answer_is_closed() {
-    let mut config = config();
-    (config.bounds.header_read_timeout, config.bounds.write_timeout) = (SOON, SOON);
-    config.drain.grace = Duration::from_hours(1);
+/// A server whose answer a client does not read, and that client.
+async fn unread_answer(config: ServerConfig) -> (TestServer, TcpStream) {
     let server = TestServer::start_with(config, &["log"]).await;
     // More than the kernel's buffers hold.
     let count = 3_000_000;
@@ -185,7 +183,6 @@ async fn a_client_that_does_not_read_its_answer_is_closed() {
     let mut stream = socket.connect(server.data).await.unwrap();
     stream.write_all(head.as_bytes()).await.unwrap();
     stream.write_all(body.as_bytes()).await.unwrap();
-    // The drain waits for the connection, which the grace period alone would not end.
     crate::harness::until(async || {
         server
             .admin("/metrics")
@@ -194,9 +191,58 @@ async fn a_client_that_does_not_read_its_answer_is_closed() {
             .contains("modelwright_requests_total{model=\"log\",route=\"infer\",code=\"2xx\"} 1")
     })
     .await;
+    (server, stream)
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_read_its_answer_is_closed() {
+    let mut config = config();
+    (config.bounds.header_read_timeout, config.bounds.write_timeout) = (SOON, SOON);
+    config.drain.grace = Duration::from_hours(1);
+    let (server, mut stream) = unread_answer(config).await;
+    // The drain waits for the connection, which the grace period alone would not end.
     assert_eq!(server.stop().await.abandoned, 0);
     let answer = read_to_end(&mut stream).await;
     assert!(answer.starts_with("HTTP/1.1 200") && !answer.ends_with("]}]}"), "the whole answer arrived");
+}
+
+#[tokio::test]
+async fn an_answer_that_has_not_left_at_the_end_counts_as_abandoned() {
+    let mut config = config();
+    config.drain.grace = SOON;
+    let (server, _stream) = unread_answer(config).await;
+    assert_eq!(server.stop().await.abandoned, 1);
+}
+
+#[rstest]
+#[case::no_such_model("/v2/models/nope/infer", "404", "there is no model")]
+#[case::no_such_path("/nowhere", "404", "there is no path")]
+#[case::too_large("/v2/models/tight/infer", "413", "larger than 100 bytes")]
+#[tokio::test]
+async fn a_client_that_sends_everything_first_sees_why_it_was_refused(
+    #[case] path: &str,
+    #[case] status: &str,
+    #[case] why: &str,
+) {
+    let server = TestServer::start(&["add"]).await;
+    let Some(ModelState::Ready(model)) = server.registry.get("add") else { panic!("not ready") };
+    server.registry.ready("tight", model.with_max_body_bytes(100));
+    let body = " ".repeat(5_000_000);
+    for framing in ["Content-Length: 5000000\r\n\r\n", "Transfer-Encoding: chunked\r\n\r\n4c4b40\r\n"] {
+        let answer =
+            server.raw(format!("POST {path} HTTP/1.1\r\nHost: x\r\n{framing}{body}").as_bytes()).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")) && answer.contains(why), "{answer}");
+        assert!(answer.to_lowercase().contains("connection: close"), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_after_the_whole_body_keeps_the_connection() {
+    let server = TestServer::start(&["add"]).await;
+    let refused = "POST /v2/models/add/infer HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n{\r\n0\r\n\r\n";
+    let last = "GET /v2/health/live HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    let answers = server.raw(format!("{refused}{last}").as_bytes()).await;
+    assert!(answers.starts_with("HTTP/1.1 400") && answers.contains("HTTP/1.1 200"), "{answers}");
 }
 
 #[rstest]

@@ -96,3 +96,37 @@ async fn inputs_that_a_model_cannot_compute_are_the_requests_fault() {
     assert!(refused.error().contains("Gather"), "{refused:?}");
     assert_eq!(server.post("/v2/models/picky/infer", body(6)).await.status, 200);
 }
+
+#[tokio::test]
+async fn a_request_holds_its_memory_until_it_is_answered() {
+    let mut config = config();
+    // One request to `slow` with its tensors, but not two.
+    config.bounds.max_bodies_bytes = 8 * slow(ENDLESS).len();
+    let server = TestServer::start_with(config, &["slow"]).await;
+    let request = server.client.post(server.url("/v2/models/slow/infer")).body(slow(ENDLESS));
+    let running = tokio::spawn(async move { answer(request.send().await.unwrap()).await.status });
+    until(async || server.load_of("slow").running == 1).await;
+    let refused = server.post("/v2/models/slow/infer", slow(1)).await;
+    assert_eq!((refused.status, refused.header("retry-after")), (503, "1"), "{refused:?}");
+    assert!(refused.error().contains("memory"), "{refused:?}");
+    abort(&server);
+    assert_eq!(running.await.unwrap(), 503);
+}
+
+#[tokio::test]
+async fn a_lone_request_is_never_too_large_for_memory() {
+    let mut config = config();
+    config.bounds.max_bodies_bytes = 1;
+    let server = TestServer::start_with(config, &["add"]).await;
+    assert_eq!(server.post("/v2/models/add/infer", ADD).await.status, 200);
+    // The memory comes back: once the first answer has left, there is room again.
+    until(async || server.post("/v2/models/add/infer", ADD).await.status == 200).await;
+}
+
+#[tokio::test]
+async fn a_request_whose_client_goes_away_is_counted_as_cancelled() {
+    let (server, running) = busy_server().await;
+    running.abort();
+    let line = "modelwright_requests_total{model=\"slow\",route=\"infer\",code=\"cancelled\"} 1";
+    until(async || server.admin("/metrics").await.body.contains(line)).await;
+}
