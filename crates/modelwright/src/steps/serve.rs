@@ -71,8 +71,8 @@ fn advise(error: Error, folder: &Path) -> Failure {
     let missing = matches!(error, Error::FileMissing { .. });
     let mut failure = Failure::from(error);
     if missing {
-        failure.message +=
-            &format!("; fetch the revision first: modelwright fetch --out {}", folder.display());
+        let advice = format!("; fetch the revision first: modelwright fetch --out {}", folder.display());
+        failure.message.push_str(&advice);
     }
     failure
 }
