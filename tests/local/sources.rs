@@ -79,6 +79,13 @@ fn pipe_in_place_of_a_file_is_refused_and_does_not_hang() {
     bench.run_once(&manifest("m", "file:model.onnx")).expect_code(1).expect_error(&["model.onnx"]);
 }
 
+/// The value of `--secret` for a server's credentials under the name `store`.
+fn store_secret(bench: &Workbench, server: &Server) -> String {
+    let lines: Vec<String> =
+        server.credentials().iter().map(|(name, value)| format!("{name}='{value}'")).collect();
+    format!("store={}", bench.write("store.env", lines.join("\n")).display())
+}
+
 /// Publishes a model into a store and serves it from there, with credentials from the environment and from a file.
 fn publishes_to_and_serves_from(server: anyhow::Result<Option<Server>>) {
     let Some(server) = server.unwrap() else { return };
@@ -92,10 +99,7 @@ fn publishes_to_and_serves_from(server: anyhow::Result<Option<Server>>) {
     let uri = outcome["message"].as_str().unwrap().rsplit(' ').next().unwrap().to_owned();
     assert!(uri.starts_with(&server.uri("models/add/")), "{outcome}");
 
-    let lines: Vec<String> =
-        server.credentials().iter().map(|(name, value)| format!("{name}='{value}'")).collect();
-    let secret = lines.join("\n");
-    let secret = format!("store={}", bench.write("store.env", secret).display());
+    let secret = store_secret(&bench, &server);
     let spec = format!("source: {{uri: '{uri}', digest: '{digest}', credentialsSecretRef: {{name: store}}}}");
     let run = || finish(bench.run_command(&manifest_with("m", &spec)).args(["--once", "--secret", &secret]));
     run().expect_code(0);
@@ -123,9 +127,7 @@ fn copy_is_published_once_and_a_store_out_of_reach_does_not_keep_a_model_from_se
     let Some(server) = modelwright_test_servers::versitygw().unwrap() else { return };
     let bench = Workbench::new();
     bench.copy_fixture("add.onnx", "add.onnx");
-    let lines: Vec<String> =
-        server.credentials().iter().map(|(name, value)| format!("{name}='{value}'")).collect();
-    let secret = format!("store={}", bench.write("store.env", lines.join("\n")).display());
+    let secret = store_secret(&bench, &server);
     let store = server.uri("");
     let spec = |prefix: &str| {
         format!(

@@ -76,7 +76,8 @@ pub(crate) struct ResolveArguments {
     /// prefixed with `COPY_TO_`.
     #[arg(long, value_name = "URI")]
     pub(crate) copy_to: Option<String>,
-    /// The execution provider that the model is checked for.
+    /// The execution provider that the model is checked for. Both take the same models: what CUDA has no kernel for, ONNX
+    /// Runtime computes on the CPU.
     #[arg(long, value_enum, default_value_t = Provider::Cpu)]
     pub(crate) execution_provider: Provider,
     #[command(flatten)]

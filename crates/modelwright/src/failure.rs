@@ -17,6 +17,11 @@ impl Failure {
         Self { exit, reason: reason.to_owned(), message: message.into() }
     }
 
+    /// What should never happen.
+    pub(crate) fn bug(message: impl Into<String>) -> Self {
+        Self::new(ExitCode::Bug, "Bug", message)
+    }
+
     /// Whether it says nothing about what the source holds: the source is away or out of reach, not wrong.
     pub(crate) fn is_outage(&self) -> bool {
         matches!(self.exit, ExitCode::Unreachable | ExitCode::TryAgain | ExitCode::InputMissing)

@@ -1,8 +1,8 @@
 //! When to stop.
 
-use std::io;
-
 use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::failure::Failure;
 
 /// The signals that ask a server to drain and end.
 pub(crate) struct Termination {
@@ -12,8 +12,10 @@ pub(crate) struct Termination {
 
 impl Termination {
     /// Starts to listen; from now on these signals do not end the process by themselves.
-    pub(crate) fn listen() -> io::Result<Self> {
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    pub(crate) fn listen() -> Result<Self, Failure> {
+        let listen =
+            |kind| signal(kind).map_err(|error| Failure::bug(format!("cannot listen for signals: {error}")));
+        Ok(Self { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
     }
 
     /// Waits for the first of them.

@@ -135,9 +135,8 @@ impl ModelFolder {
 
     /// Records what the source looked like. The former record stays until the new one is complete.
     pub(crate) fn write_record(&self, record: &SourceRecord) -> Result<(), Failure> {
-        let text = serde_json::to_vec_pretty(record).map_err(|error| {
-            Failure::new(ExitCode::Bug, "Bug", format!("the record of a source does not serialise: {error}"))
-        })?;
+        let text = serde_json::to_vec_pretty(record)
+            .map_err(|error| Failure::bug(format!("the record of a source does not serialise: {error}")))?;
         self.write("source.json", &text).map(drop)
     }
 

@@ -69,15 +69,12 @@ fn prepare(arguments: &RunArguments, terminal: &Terminal) -> Result<Prepared, Fa
 
 fn serve(arguments: &RunArguments, terminal: &Terminal, prepared: Prepared) -> Result<ProcessExit, Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| no_threads(&error))?;
+    let runtime =
+        runtime.map_err(|error| Failure::bug(format!("cannot start the runtime's threads: {error}")))?;
     let code = runtime.block_on(serve_until_told(arguments, terminal, prepared));
     // Loading a model cannot be interrupted; it must not keep a process from ending that was told to.
     runtime.shutdown_background();
     code
-}
-
-fn no_threads(error: &std::io::Error) -> Failure {
-    Failure::new(ExitCode::Bug, "Bug", format!("cannot start the runtime's threads: {error}"))
 }
 
 async fn serve_until_told(
@@ -85,7 +82,7 @@ async fn serve_until_told(
     terminal: &Terminal,
     prepared: Prepared,
 ) -> Result<ProcessExit, Failure> {
-    let mut termination = Termination::listen().map_err(|error| no_threads(&error))?;
+    let mut termination = Termination::listen()?;
     let registry = Arc::new(Registry::new());
     let bound = Server::bind(server_config(arguments, &prepared.entries)?, Arc::clone(&registry)).await?;
     let address = bound.data_addr();
@@ -101,13 +98,10 @@ async fn serve_until_told(
     let mut deployments = JoinSet::new();
     for entry in prepared.entries {
         registry.loading(entry.name());
+        let folder = prepared.data.model(entry.namespace(), entry.name());
         let deployment = Deployment {
-            source: Source::new(
-                &entry,
-                &prepared.secrets,
-                prepared.data.model(entry.namespace(), entry.name()),
-            ),
-            folder: prepared.data.model(entry.namespace(), entry.name()),
+            source: Source::new(&entry, &prepared.secrets, folder.clone()),
+            folder,
             entry,
             registry: Arc::clone(&registry),
             terminal: terminal.clone(),
@@ -143,9 +137,7 @@ async fn serve_until_told(
     drop(going_on);
     failures(&mut deployments).await;
     let _ = stop.send(());
-    server
-        .await
-        .map_err(|error| Failure::new(ExitCode::Bug, "Bug", format!("the server failed: {error}")))?;
+    server.await.map_err(|error| Failure::bug(format!("the server failed: {error}")))?;
     Ok(ProcessExit::SUCCESS)
 }
 
@@ -177,7 +169,7 @@ async fn failures(deployments: &mut JoinSet<Result<(), Failure>>) -> Vec<Failure
         match done {
             Ok(Ok(())) => {}
             Ok(Err(failure)) => failures.push(failure),
-            Err(error) => failures.push(Failure::new(ExitCode::Bug, "Bug", error.to_string())),
+            Err(error) => failures.push(Failure::bug(error.to_string())),
         }
     }
     failures
@@ -248,9 +240,7 @@ impl Deployment {
         let loading = tokio::task::spawn_blocking(move || LoadedModel::load(&request));
         match tokio::time::timeout(serving.startup_timeout, loading).await {
             Ok(Ok(loaded)) => Ok(loaded?),
-            Ok(Err(error)) => {
-                Err(Failure::new(ExitCode::Bug, "Bug", format!("loading the model failed: {error}")))
-            }
+            Ok(Err(error)) => Err(Failure::bug(format!("loading the model failed: {error}"))),
             Err(_) => Err(Failure::new(
                 ExitCode::TryAgain,
                 "StartupTimeout",

@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use modelwright_api::contract::ExitCode;
 use modelwright_artifact::{
     AccessRules, Class, Connection, Digest, FetchRequest, Probe, Progress, PublishRequest, ResolveRequest,
     Retry, SourceUri,
@@ -40,7 +39,6 @@ pub(crate) struct Resolution {
 /// A Model's source with all that is needed to read it.
 pub(crate) struct Source {
     request: ResolveRequest,
-    uri: String,
     copy_to: Option<(SourceUri, Connection)>,
     folder: ModelFolder,
 }
@@ -69,19 +67,23 @@ impl Source {
             )),
             None => None,
         };
-        // The resolved form: the same relative path below another folder is another source.
-        let uri = request.uri.to_string();
-        Ok(Self { request, uri, copy_to, folder })
+        Ok(Self { request, copy_to, folder })
+    }
+
+    /// The uri in its resolved form, as records keep it: the same relative path below another folder is another source.
+    fn uri(&self) -> String {
+        self.request.uri.to_string()
     }
 
     /// The verified revision that the source holds, or the former one where that may be served instead.
     pub(crate) async fn resolve(&self, progress: &dyn Progress) -> Result<Resolution, Failure> {
-        let former = self.folder.record().filter(|record| record.uri == self.uri);
+        let former = self.folder.record().filter(|record| record.uri == self.uri());
+        // Whether a damaged revision had to go.
         let mut repaired = false;
         if let Some(record) = &former {
             match self.is_current(record).await {
                 Ok(true) => match self.verify(record.revision).await {
-                    Ok(revision) => return Ok(self.resolved(revision, record.clone(), repaired)),
+                    Ok(revision) => return Ok(self.resolved(revision, record.clone(), false)),
                     Err(failure) => repaired = self.discard(record, &failure)?,
                 },
                 Ok(false) => {}
@@ -117,7 +119,7 @@ impl Source {
         // Hashing is work, not waiting.
         let verified =
             tokio::task::spawn_blocking(move || modelwright_artifact::verify(&path, &digest)).await;
-        verified.map_err(|error| bug(&format!("verifying a revision failed: {error}")))??;
+        verified.map_err(|error| Failure::bug(format!("verifying a revision failed: {error}")))??;
         Ok(Revision { digest, folder })
     }
 
@@ -148,7 +150,7 @@ impl Source {
         support::check(&self.request.uri, &fetched.facts).inspect_err(|_| self.folder.discard_incoming())?;
         let folder = self.folder.accept(&incoming, &fetched.digest)?;
         let record = SourceRecord {
-            uri: self.uri.clone(),
+            uri: self.uri(),
             pinned: self.request.digest,
             fingerprint: fetched.probe.as_ref().map(fingerprint).transpose()?.unwrap_or_default(),
             revision: fetched.digest,
@@ -192,9 +194,5 @@ impl Source {
 
 /// What changes when the source does, as text.
 fn fingerprint(probe: &Probe) -> Result<String, Failure> {
-    serde_json::to_string(probe).map_err(|error| bug(&format!("a probe does not serialise: {error}")))
-}
-
-fn bug(message: &str) -> Failure {
-    Failure::new(ExitCode::Bug, "Bug", message)
+    serde_json::to_string(probe).map_err(|error| Failure::bug(format!("a probe does not serialise: {error}")))
 }

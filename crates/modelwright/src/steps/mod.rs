@@ -8,7 +8,7 @@ pub(crate) mod serve;
 
 use std::time::Duration;
 
-use modelwright_api::contract::{ExitCode, paths};
+use modelwright_api::contract::paths;
 use modelwright_artifact::{AccessRules, Connection, Credentials, Digest, Retry, SourceUri};
 
 use crate::failure::Failure;
@@ -37,9 +37,8 @@ fn digest(text: &str) -> Result<Digest, Failure> {
 /// Runs a step on a small asynchronous runtime: its work is waiting for a store, and hashing.
 fn block_on<T>(step: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().worker_threads(2).build();
-    let runtime = runtime.map_err(|error| {
-        Failure::new(ExitCode::Bug, "Bug", format!("cannot start the runtime's threads: {error}"))
-    })?;
+    let runtime =
+        runtime.map_err(|error| Failure::bug(format!("cannot start the runtime's threads: {error}")))?;
     let result = runtime.block_on(step);
     // A name look-up that hangs in the resolver's thread must not keep a finished step from ending.
     runtime.shutdown_timeout(Duration::from_millis(100));

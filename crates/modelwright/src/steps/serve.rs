@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use modelwright_api::Outcome;
-use modelwright_api::contract::ExitCode;
 use modelwright_artifact::Error;
 use modelwright_runtime::LoadedModel;
 use modelwright_server::{Drain, ReadyModel, Registry, Server, ServerConfig};
@@ -23,8 +22,7 @@ pub(crate) fn run(arguments: &ServeArguments) -> ProcessExit {
 }
 
 async fn serve(arguments: &ServeArguments) -> Result<Outcome, Failure> {
-    let mut termination = Termination::listen()
-        .map_err(|error| Failure::new(ExitCode::Bug, "Bug", format!("cannot listen for signals: {error}")))?;
+    let mut termination = Termination::listen()?;
     let registry = Arc::new(Registry::new());
     registry.loading(&*arguments.name);
     let bound = Server::bind(config(arguments), Arc::clone(&registry)).await?;
@@ -45,9 +43,7 @@ async fn serve(arguments: &ServeArguments) -> Result<Outcome, Failure> {
     termination.wait().await;
     tracing::info!("draining");
     let _ = stop.send(());
-    server
-        .await
-        .map_err(|error| Failure::new(ExitCode::Bug, "Bug", format!("the server failed: {error}")))?;
+    server.await.map_err(|error| Failure::bug(format!("the server failed: {error}")))?;
     Ok(Outcome { digest: Some(arguments.digest.clone()), ..Outcome::success("Terminated") })
 }
 
@@ -58,9 +54,8 @@ async fn load(arguments: &ServeArguments, registry: &Registry) -> Result<(), Fai
         modelwright_artifact::verify(&folder, &digest).map_err(|error| advise(error, &folder))?;
         LoadedModel::load(&request).map_err(Failure::from)
     });
-    let model = loading.await.map_err(|error| {
-        Failure::new(ExitCode::Bug, "Bug", format!("loading the model failed: {error}"))
-    })??;
+    let model =
+        loading.await.map_err(|error| Failure::bug(format!("loading the model failed: {error}")))??;
     tracing::info!(report = ?model.report(), "loaded");
     registry.ready(&*arguments.name, ReadyModel::new(digest.id(), Arc::new(model)));
     Ok(())
