@@ -29,7 +29,7 @@ pub enum Class {
     Refused,
 }
 
-/// A failure to resolve, fetch, publish or verify a revision.
+/// A failure to resolve, fetch, publish or verify a revision, or to fetch data.
 ///
 /// `what` is the uri or file that the failure is about. Messages never hold response bodies, queries or credentials.
 #[derive(Debug, thiserror::Error)]
@@ -95,6 +95,14 @@ pub enum Error {
         /// The uri.
         what: String,
         /// What was looked for.
+        problem: String,
+    },
+    /// A prefix without files of data.
+    #[error("{what} holds no data: {problem}")]
+    NoData {
+        /// The uri.
+        what: String,
+        /// What was looked for, and what is there.
         problem: String,
     },
     /// The store, or the file system, does not let us read.
@@ -244,7 +252,7 @@ pub enum Error {
         found: &'static str,
     },
     /// A source that is no regular file.
-    #[error("{} is {found}, not a regular file; name a model's file, or a folder that holds one", path.display())]
+    #[error("{} is {found}, not a regular file; name a file, or a folder that holds one", path.display())]
     NotAFile {
         /// The path.
         path: PathBuf,
@@ -291,7 +299,7 @@ impl Error {
     /// The reason in `CamelCase`, stable: for conditions, the final JSON of commands, and metrics.
     ///
     /// `InvalidUri`, `InvalidCredentials`, `InvalidDigest`, `Unsupported`, `AddressRefused`, `RedirectRefused`,
-    /// `SourceNotFound`, `NoModel`, `AccessDenied`, `StoreRefused`, `TlsFailed`, `NameNotResolved`,
+    /// `SourceNotFound`, `NoModel`, `NoData`, `AccessDenied`, `StoreRefused`, `TlsFailed`, `NameNotResolved`,
     /// `ConnectionRefused`, `StoreUnreachable`, `Truncated`, `SourceChanged`, `DigestMismatch`, `AmbiguousSource`,
     /// `MissingExternalData`, `InvalidManifest`, `UnsafePath`, `TooLarge`, `FileMissing`,
     /// `RevisionCollision`, `UnsafeTarget`, `FolderInUse`, `CannotWrite`, `CannotRead`, `DiskFull`, `Internal`, and the reasons of
@@ -306,6 +314,7 @@ impl Error {
             Self::RedirectRefused { .. } => "RedirectRefused",
             Self::SourceNotFound { .. } => "SourceNotFound",
             Self::NoModel { .. } => "NoModel",
+            Self::NoData { .. } => "NoData",
             Self::AccessDenied { .. } => "AccessDenied",
             Self::StoreRefused { .. } => "StoreRefused",
             Self::TlsFailed { .. } => "TlsFailed",
@@ -351,6 +360,7 @@ impl Error {
             | Self::TooLarge { .. } => Class::BadData,
             Self::SourceNotFound { .. }
             | Self::NoModel { .. }
+            | Self::NoData { .. }
             | Self::AccessDenied { .. }
             | Self::StoreRefused { .. }
             | Self::FileMissing { .. }

@@ -5,16 +5,19 @@
 //! only regular files are read or replaced.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Write as _};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{self, AtFlags, FileType, Mode, OFlags};
 
-use crate::{Error, RelativePath};
+use crate::path::{RESERVED_PREFIX, printable};
+use crate::{Error, MANIFEST_FILE, Manifest, RelativePath};
 
 const FOLDER_MODE: Mode = Mode::from_raw_mode(0o755);
 const FILE_MODE: Mode = Mode::from_raw_mode(0o644);
+/// The name of an unfinished manifest.
+const UNFINISHED_MANIFEST: &str = ".modelwright-manifest.partial";
 
 /// An open folder.
 #[derive(Debug)]
@@ -67,7 +70,7 @@ impl Folder {
         Ok(folder)
     }
 
-    fn enter(&self, name: &str, make: bool) -> Result<Self, Error> {
+    pub(crate) fn enter(&self, name: &str, make: bool) -> Result<Self, Error> {
         let path = self.path.join(name);
         if make {
             match fs::mkdirat(&self.handle, name, FOLDER_MODE) {
@@ -108,6 +111,13 @@ impl Folder {
         file.ok_or_else(|| Error::writing(self.path.join(name), io::ErrorKind::NotFound.into()))
     }
 
+    /// Makes the file `name` anew, empty, in place of a regular file of that name.
+    pub(crate) fn replace(&self, name: &str) -> Result<File, Error> {
+        self.check_target(name)?;
+        self.remove(name)?;
+        self.write(name)
+    }
+
     fn regular(&self, name: &str, opened: rustix::io::Result<OwnedFd>) -> Result<Option<File>, Error> {
         let path = self.path.join(name);
         let handle = match opened {
@@ -143,6 +153,49 @@ impl Folder {
         let writing = |error: rustix::io::Errno| Error::writing(self.path.join(to), error.into());
         fs::renameat(&self.handle, from, &self.handle, to).map_err(writing)?;
         fs::fsync(&self.handle).map_err(writing)
+    }
+
+    /// Writes `bytes` to the disk under `name`, whole or not at all; `unfinished` is its name until then.
+    pub(crate) fn write_whole(&self, unfinished: &str, name: &str, bytes: &[u8]) -> Result<(), Error> {
+        self.remove(unfinished)?;
+        let mut file = self.write(unfinished)?;
+        let written = file.write_all(bytes).and_then(|()| file.sync_all());
+        written.map_err(|error| Error::writing(self.path().join(name), error))?;
+        self.rename(unfinished, name)
+    }
+
+    /// Writes the manifest; from then on the folder is a revision.
+    pub(crate) fn write_manifest(&self, manifest: &Manifest) -> Result<(), Error> {
+        self.write_whole(UNFINISHED_MANIFEST, MANIFEST_FILE, &manifest.to_bytes()?)
+    }
+
+    /// What lies in the folder: names, and whether each is a folder. Unfinished files of ours are left out, names that
+    /// are no text refused, as is anything that is neither a folder nor a regular file.
+    pub(crate) fn entries(&self) -> Result<Vec<(String, bool)>, Error> {
+        let reading = |error: rustix::io::Errno| Error::reading(&self.path, error.into());
+        let mut entries = Vec::new();
+        for entry in fs::Dir::read_from(&self.handle).map_err(reading)? {
+            let entry = entry.map_err(reading)?;
+            let bytes = entry.file_name().to_bytes();
+            if matches!(bytes, b"." | b"..") || bytes.starts_with(RESERVED_PREFIX.as_bytes()) {
+                continue;
+            }
+            let name = std::str::from_utf8(bytes).map_err(|_| Error::UnsafePath {
+                path: printable(&String::from_utf8_lossy(bytes)),
+                problem: "it is not UTF-8",
+            })?;
+            let stat = fs::statat(&self.handle, name, AtFlags::SYMLINK_NOFOLLOW).map_err(reading)?;
+            let is_folder = match FileType::from_raw_mode(stat.st_mode) {
+                FileType::Directory => true,
+                FileType::RegularFile => false,
+                _ => {
+                    let found = kind_name(stat.st_mode);
+                    return Err(Error::UnsafeTarget { path: self.path.join(name), found });
+                }
+            };
+            entries.push((name.to_owned(), is_folder));
+        }
+        Ok(entries)
     }
 
     /// Removes a file of ours; nothing there is fine.

@@ -7,17 +7,22 @@
 //!   ([`onnx::OnnxFacts`]) in bounded memory; [`probe()`] tells cheaply whether a source is still the same.
 //! * [`fetch()`] brings a revision into a folder, verified; [`verify()`] verifies such a folder again.
 //! * [`publish()`] copies a folder into a store as an immutable revision, [`provenance`] beside it.
+//! * [`data`] brings what a training reads into a folder, hashed; [`compose()`] makes a revision of what it writes, and
+//!   [`inputs`] remembers which revision came of which data and settings.
 //!
 //! No environment variable is read here: credentials, rules and limits come in a [`Connection`].
 #![forbid(unsafe_code)]
 
 mod access;
+mod compose;
 mod connection;
 mod credentials;
+pub mod data;
 mod digest;
 mod error;
 mod fetch;
 mod folder;
+pub mod inputs;
 mod inspect;
 mod manifest;
 pub mod onnx;
@@ -26,11 +31,13 @@ mod progress;
 pub mod provenance;
 mod publish;
 mod resolve;
+mod revisions;
 mod store;
 mod uri;
 mod verify;
 
 pub use access::AccessRules;
+pub use compose::compose;
 pub use connection::{Connection, Limits, Retry, Transfers};
 pub use credentials::{CREDENTIAL_NAMES, Credentials};
 pub use digest::{Digest, Hasher};
@@ -45,5 +52,6 @@ pub use publish::{PublishRequest, Published, publish};
 pub use resolve::{
     Kind, Probe, RemoteFile, ResolveRequest, Resolved, Retrievable, SourceFile, probe, resolve,
 };
+pub use revisions::{find_revision, revision_uri};
 pub use uri::SourceUri;
 pub use verify::{Verified, verify};

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::store::{Put, Store};
@@ -19,7 +20,7 @@ const BUILDER_ID: &str = "https://modelwright.dev/modelwright";
 const MAX_BYTES: usize = 8 << 20;
 
 /// One run that made or copied a revision.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Run {
     /// The run's id, unique below the prefix: the file's name. One component of a path.
     pub id: String,
@@ -36,7 +37,7 @@ pub struct Run {
 }
 
 /// Something that a run read.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Dependency {
     /// Its uri.
     pub uri: String,

@@ -15,6 +15,7 @@ use futures::TryStreamExt as _;
 use crate::folder::Folder;
 use crate::inspect::Inspector;
 use crate::progress::Transfer;
+use crate::revisions::{revision_key, revision_uri};
 use crate::store::{Put, Source, Store, blocking};
 use crate::verify::{manifest_in, open_file, verify_file};
 use crate::{
@@ -84,15 +85,7 @@ pub async fn publish(request: &PublishRequest, progress: &dyn Progress) -> Resul
     } else {
         publisher.upload_all().await?
     };
-    let revision = publisher.revision();
-    let uri = if let Some(path) = request.prefix.local_path() {
-        // With an empty last component, which is written as a final slash.
-        SourceUri::from_path(&path.join(revision).join(""))?
-    } else {
-        let prefix = request.prefix.to_string();
-        SourceUri::parse(&format!("{}/{revision}/", prefix.trim_end_matches('/')), None)?
-    };
-    Ok(Published { digest, uri, bytes_written })
+    Ok(Published { digest, uri: revision_uri(&request.prefix, &digest)?, bytes_written })
 }
 
 struct Publisher<'a> {
@@ -104,12 +97,8 @@ struct Publisher<'a> {
 }
 
 impl Publisher<'_> {
-    fn revision(&self) -> String {
-        format!("revisions/{}", self.digest.id())
-    }
-
     fn key(&self, path: &str) -> String {
-        format!("{}/{path}", self.revision())
+        revision_key(&self.digest, path)
     }
 
     fn collision(&self, key: &str) -> Error {

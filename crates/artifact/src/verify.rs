@@ -1,7 +1,7 @@
 //! Whether a local folder holds exactly the revision that a digest names.
 
 use std::fs::File;
-use std::io::Read as _;
+use std::io::{self, Read as _};
 use std::path::Path;
 
 use crate::folder::Folder;
@@ -65,19 +65,26 @@ pub(crate) fn open_file(folder: &Folder, path: &RelativePath) -> Result<File, Er
 pub(crate) fn verify_file(folder: &Folder, path: &RelativePath, entry: &FileEntry) -> Result<(), Error> {
     let place = || folder.path().join(path.as_str());
     let mut file = open_file(folder, path)?;
-    let mut hasher = Hasher::new();
-    let mut buffer = vec![0; BUFFER_BYTES];
-    loop {
-        match file.read(&mut buffer).map_err(|error| Error::reading(place(), error))? {
-            0 => break,
-            count => hasher.update(&buffer[..count]),
-        }
-    }
-    let found = hasher.finish();
+    let found = entry_of(&mut file).map_err(|error| Error::reading(place(), error))?.sha256;
     if found == entry.sha256 {
         return Ok(());
     }
     Err(Error::DigestMismatch { what: place().display().to_string(), expected: entry.sha256, found })
+}
+
+/// What a file holds from here to its end.
+pub(crate) fn entry_of(file: &mut File) -> io::Result<FileEntry> {
+    let (mut hasher, mut size) = (Hasher::new(), 0);
+    let mut buffer = vec![0; BUFFER_BYTES];
+    loop {
+        match file.read(&mut buffer)? {
+            0 => return Ok(FileEntry { sha256: hasher.finish(), size }),
+            count => {
+                hasher.update(&buffer[..count]);
+                size += count as u64;
+            }
+        }
+    }
 }
 
 #[cfg(test)]

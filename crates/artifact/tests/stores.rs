@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "the same")]
 #![allow(clippy::expect_used, reason = "the same")]
 
+#[path = "stores/data.rs"]
+mod data;
 #[path = "stores/fetching.rs"]
 mod fetching;
 #[path = "stores/fixture.rs"]
@@ -13,6 +15,8 @@ mod publishing;
 mod resolving;
 #[path = "stores/servers.rs"]
 mod servers;
+#[path = "stores/training.rs"]
+mod training;
 #[path = "stores/web.rs"]
 mod web;
 #[path = "stores/web_server.rs"]

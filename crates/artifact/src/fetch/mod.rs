@@ -20,8 +20,8 @@ use crate::resolve::{
 use crate::store::{Store, blocking};
 use crate::verify::{manifest_in, open_file, verify_file};
 use crate::{
-    Digest, Error, FileEntry, Kind, MANIFEST_FILE, MODEL_FILE, Manifest, Probe, Progress, RelativePath,
-    RemoteFile, ResolveRequest, Resolved, Retrievable, SourceFile,
+    Digest, Error, FileEntry, Kind, MODEL_FILE, Manifest, Probe, Progress, RelativePath, RemoteFile,
+    ResolveRequest, Resolved, Retrievable, SourceFile,
 };
 use download::{Downloads, Wanted};
 
@@ -266,24 +266,4 @@ async fn described(
         files.push(SourceFile { path, entry, remote });
     }
     Ok((files, facts))
-}
-
-/// The name of an unfinished manifest.
-const UNFINISHED_MANIFEST: &str = ".modelwright-manifest.partial";
-
-impl Folder {
-    /// Writes `bytes` to the disk under `name`, whole or not at all; `unfinished` is its name until then.
-    fn write_whole(&self, unfinished: &str, name: &str, bytes: &[u8]) -> Result<(), Error> {
-        use std::io::Write as _;
-        self.remove(unfinished)?;
-        let mut file = self.write(unfinished)?;
-        let written = file.write_all(bytes).and_then(|()| file.sync_all());
-        written.map_err(|error| Error::writing(self.path().join(name), error))?;
-        self.rename(unfinished, name)
-    }
-
-    /// Writes the manifest; from then on the folder is a revision.
-    fn write_manifest(&self, manifest: &Manifest) -> Result<(), Error> {
-        self.write_whole(UNFINISHED_MANIFEST, MANIFEST_FILE, &manifest.to_bytes()?)
-    }
 }

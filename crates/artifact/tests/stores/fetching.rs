@@ -312,6 +312,7 @@ fn full_disk_has_its_own_reason() {
 #[ignore = "run by full_disk_has_its_own_reason"]
 async fn small_disk() {
     let disk = std::path::PathBuf::from(std::env::var_os(SMALL_DISK).unwrap());
+    crate::data::full_disk_leaves_no_copies(&disk).await;
     let (_folder, request, _) = source(50_000);
     let error = fetched(&request, &disk.join("out")).await.unwrap_err();
     assert_eq!((error.reason(), error.class()), ("DiskFull", Class::CannotWrite));

@@ -22,15 +22,15 @@ use crate::fixture::{
 };
 use crate::web_server::{Reply, WebServer};
 
-type Start = fn() -> anyhow::Result<Option<Server>>;
+pub(crate) type Start = fn() -> anyhow::Result<Option<Server>>;
 
 /// The server, or `None` where its program is not installed, which it says itself.
-fn started(start: Start) -> Option<Server> {
+pub(crate) fn started(start: Start) -> Option<Server> {
     start().unwrap()
 }
 
 /// How to reach a server.
-fn reach(server: &Server) -> Connection {
+pub(crate) fn reach(server: &Server) -> Connection {
     let mut secrets = server.credentials();
     let endpoint = secrets.remove("AZURE_STORAGE_ENDPOINT");
     Connection {
@@ -42,7 +42,7 @@ fn reach(server: &Server) -> Connection {
     }
 }
 
-fn at(server: &Server, path: &str) -> ResolveRequest {
+pub(crate) fn at(server: &Server, path: &str) -> ResolveRequest {
     ResolveRequest {
         uri: SourceUri::parse(&server.uri(path), None).unwrap(),
         digest: None,
@@ -50,7 +50,7 @@ fn at(server: &Server, path: &str) -> ResolveRequest {
     }
 }
 
-fn publishing(server: &Server, path: &str, folder: &std::path::Path) -> PublishRequest {
+pub(crate) fn publishing(server: &Server, path: &str, folder: &std::path::Path) -> PublishRequest {
     let (prefix, connection) = (at(server, path).uri, reach(server));
     PublishRequest { folder: folder.to_owned(), digest: None, prefix, connection }
 }
