@@ -7,10 +7,29 @@ use crate::error::{Error, excerpt};
 use crate::json::Scanner;
 use crate::path::Path;
 
+/// What `null` stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Null {
+    /// Nothing: it is refused.
+    Refused,
+    /// A number that is missing: NaN.
+    Number,
+    /// A text that is missing: the empty one.
+    Text,
+    /// A truth value that is missing: this one.
+    Boolean(bool),
+}
+
 /// An element type that JSON can carry.
-pub(crate) trait Element: Sized {
+pub(crate) trait Element: Clone + Default {
     /// What belongs here, for error messages.
     const WANTED: &'static str;
+
+    /// The element in the place of `null`, or `None` where the type has none.
+    #[inline]
+    fn of_null(_null: Null) -> Option<Self> {
+        None
+    }
 
     /// Reads the next value.
     fn read(scanner: &mut Scanner<'_>, path: &Path<'_>) -> Result<Self, Error>;
@@ -21,6 +40,11 @@ impl Element for bool {
     const WANTED: &'static str = "true or false (BOOL)";
 
     #[inline]
+    fn of_null(null: Null) -> Option<Self> {
+        if let Null::Boolean(value) = null { Some(value) } else { None }
+    }
+
+    #[inline]
     fn read(scanner: &mut Scanner<'_>, path: &Path<'_>) -> Result<Self, Error> {
         scanner.boolean(Self::WANTED, path)
     }
@@ -28,6 +52,11 @@ impl Element for bool {
 
 impl Element for Bytes {
     const WANTED: &'static str = "a string (BYTES)";
+
+    #[inline]
+    fn of_null(null: Null) -> Option<Self> {
+        (null == Null::Text).then(Self::new)
+    }
 
     #[inline]
     fn read(scanner: &mut Scanner<'_>, path: &Path<'_>) -> Result<Self, Error> {
@@ -73,6 +102,11 @@ macro_rules! float {
     ($type:ty, $wanted:literal) => {
         impl Element for $type {
             const WANTED: &'static str = $wanted;
+
+            #[inline]
+            fn of_null(null: Null) -> Option<Self> {
+                (null == Null::Number).then_some(Self::NAN)
+            }
 
             #[inline]
             fn read(scanner: &mut Scanner<'_>, path: &Path<'_>) -> Result<Self, Error> {

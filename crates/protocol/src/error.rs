@@ -117,6 +117,18 @@ pub enum Error {
         /// The names of the model's inputs.
         known: String,
     },
+    /// A record lacks the field of a column of a model that knows what to do with a missing value.
+    #[error(
+        "{path}: the field \"{name}\" is missing; write null for a missing value; the model takes {known}"
+    )]
+    MissingColumn {
+        /// The record.
+        path: String,
+        /// The missing field.
+        name: String,
+        /// The names of the model's columns.
+        known: String,
+    },
     /// The model has no output of this name.
     #[error("unknown output \"{name}\"; the model gives {known}")]
     UnknownOutput {
@@ -195,6 +207,14 @@ pub enum Error {
         /// What to do instead.
         instead: &'static str,
     },
+    /// The outputs are not those that the model's schema describes.
+    #[error("the model gave {got} where its schema says {wanted}")]
+    UnexpectedOutputs {
+        /// Names, types and shapes of the outputs.
+        got: String,
+        /// What the schema says of them.
+        wanted: String,
+    },
     /// An output has a value that JSON cannot carry.
     #[error(
         "output \"{output}\": element {index} is {value}, which JSON cannot represent; it needs the binary tensor extension, which is not available in this version"
@@ -235,6 +255,7 @@ impl Error {
             | Self::DuplicateInput { .. }
             | Self::UnknownField { .. }
             | Self::MissingField { .. }
+            | Self::MissingColumn { .. }
             | Self::UnknownOutput { .. }
             | Self::DuplicateOutput { .. }
             | Self::NegativeDimension { .. }
@@ -244,7 +265,9 @@ impl Error {
             | Self::ShapeMismatch { .. }
             | Self::EmptyBatch { .. }
             | Self::Unsupported { .. } => ErrorClass::BadRequest,
-            Self::NonFiniteOutput { .. } | Self::OutputNotText { .. } => ErrorClass::Internal,
+            Self::UnexpectedOutputs { .. } | Self::NonFiniteOutput { .. } | Self::OutputNotText { .. } => {
+                ErrorClass::Internal
+            }
         }
     }
 

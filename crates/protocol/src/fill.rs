@@ -1,7 +1,7 @@
 //! Filling a typed buffer from nested or flat JSON arrays.
 
 use crate::datatype::Datatype;
-use crate::element::Element;
+use crate::element::{Element, Null};
 use crate::error::Error;
 use crate::json::Scanner;
 use crate::path::Path;
@@ -28,12 +28,14 @@ struct Shape {
     bare_from: usize,
     /// Whether `[value]` may stand for a value.
     bracketed: bool,
+    /// What `null` stands for in the place of a value.
+    null: Null,
 }
 
 impl Filling {
     /// Starts a tensor whose nesting must be exactly that of `dims`.
     pub(crate) fn exact(datatype: Datatype, dims: Vec<i64>, max_elements: usize) -> Self {
-        let shape = Shape { bare_from: dims.len(), bracketed: false, dims };
+        let shape = Shape { bare_from: dims.len(), bracketed: false, null: Null::Refused, dims };
         Self { data: TensorData::with_capacity(datatype, 0), shape, max_elements }
     }
 
@@ -41,8 +43,15 @@ impl Filling {
     /// same row of a `[-1, 1]` and of a `[-1]` input.
     pub(crate) fn rows(datatype: Datatype, dims: Vec<i64>, max_elements: usize) -> Self {
         let ones = dims.iter().skip(1).rev().take_while(|&&dimension| dimension == 1).count();
-        let shape = Shape { bare_from: dims.len() - ones, bracketed: dims.len() == 1, dims };
+        let (bare_from, bracketed) = (dims.len() - ones, dims.len() == 1);
+        let shape = Shape { bare_from, bracketed, null: Null::Refused, dims };
         Self { data: TensorData::with_capacity(datatype, 0), shape, max_elements }
+    }
+
+    /// Takes `null` in the place of a value for what it says.
+    pub(crate) const fn with_null(mut self, null: Null) -> Self {
+        self.shape.null = null;
+        self
     }
 
     /// Makes room for `elements`, at most as many as `scanner` could still hold: each takes a byte and a comma.
@@ -60,6 +69,28 @@ impl Filling {
     ) -> Result<(), Error> {
         let Self { data, shape, max_elements } = self;
         for_each_type!(data, values => shape.read(scanner, level, path, values, *max_elements))
+    }
+
+    /// Reads the value at `column` of `row`, of a matrix whose rows have a known length: rows come in their order, and the
+    /// values of one in any. Places that are not read yet hold zeros.
+    pub(crate) fn read_cell(
+        &mut self,
+        scanner: &mut Scanner<'_>,
+        row: usize,
+        column: usize,
+        path: &Path<'_>,
+    ) -> Result<(), Error> {
+        let Self { data, shape, max_elements } = self;
+        let width = shape.dims.get(1).and_then(|&width| usize::try_from(width).ok()).unwrap_or(0);
+        let (start, end) = (row.saturating_mul(width), (row + 1).saturating_mul(width));
+        if end > *max_elements {
+            return Err(too_many(*max_elements, path));
+        }
+        for_each_type!(data, values => {
+            resize(values, end);
+            values[start + column] = shape.value_or_bracketed(scanner, path)?;
+        });
+        Ok(())
     }
 
     /// Names the tensor and gives it its first dimension.
@@ -96,15 +127,41 @@ impl Shape {
             return self.read_array(scanner, level, path, values, max_elements);
         }
         if values.len() == max_elements {
-            let path = path.to_string();
-            return Err(Error::LimitExceeded { path, what: "elements in one tensor", limit: max_elements });
+            return Err(too_many(max_elements, path));
         }
-        if is_array && self.bracketed {
-            values.push(bracketed_value(scanner, path)?);
+        if self.bracketed {
+            values.push(self.value_or_bracketed(scanner, path)?);
         } else {
-            values.push(T::read(scanner, path)?);
+            values.push(self.value(scanner, path)?);
         }
         Ok(())
+    }
+
+    #[inline]
+    fn value<T: Element>(&self, scanner: &mut Scanner<'_>, path: &Path<'_>) -> Result<T, Error> {
+        match T::of_null(self.null) {
+            Some(value) if scanner.take_null()? => Ok(value),
+            _ => T::read(scanner, path),
+        }
+    }
+
+    /// Reads `value` or `[value]`.
+    #[inline]
+    fn value_or_bracketed<T: Element>(&self, scanner: &mut Scanner<'_>, path: &Path<'_>) -> Result<T, Error> {
+        if scanner.peek()? != b'[' {
+            return self.value(scanner, path);
+        }
+        scanner.open_array(T::WANTED, path)?;
+        let wrong = |got: &str| Error::InvalidValue {
+            path: path.to_string(),
+            got: got.to_owned(),
+            wanted: format!("{}, alone or as an array of 1 element", T::WANTED),
+        };
+        if !scanner.next_element()? {
+            return Err(wrong("an empty array"));
+        }
+        let value = self.value(scanner, &path.index(0))?;
+        if scanner.next_element()? { Err(wrong("an array of more than 1 element")) } else { Ok(value) }
     }
 
     fn read_array<T: Element>(
@@ -152,27 +209,25 @@ impl Shape {
     }
 }
 
+/// Makes room for `length` elements in all.
+#[inline]
+fn resize<T: Element>(values: &mut Vec<T>, length: usize) {
+    if values.len() < length {
+        values.resize(length, T::default());
+    }
+}
+
 fn elements(count: usize) -> String {
     if count == 1 { "1 element".to_owned() } else { format!("{count} elements") }
 }
 
-/// Reads `[value]`.
-fn bracketed_value<T: Element>(scanner: &mut Scanner<'_>, path: &Path<'_>) -> Result<T, Error> {
-    scanner.open_array(T::WANTED, path)?;
-    let wrong = |got: &str| Error::InvalidValue {
-        path: path.to_string(),
-        got: got.to_owned(),
-        wanted: format!("{}, alone or as an array of 1 element", T::WANTED),
-    };
-    if !scanner.next_element()? {
-        return Err(wrong("an empty array"));
-    }
-    let value = T::read(scanner, &path.index(0))?;
-    if scanner.next_element()? { Err(wrong("an array of more than 1 element")) } else { Ok(value) }
+#[cold]
+fn too_many(max_elements: usize, path: &Path<'_>) -> Error {
+    Error::LimitExceeded { path: path.to_string(), what: "elements in one tensor", limit: max_elements }
 }
 
-/// A count as a dimension; counts are bounded by the length of a body, far below `i64::MAX`.
-fn dimension(count: usize) -> i64 {
+/// A count as a dimension; counts are bounded by the length of a body or file, far below `i64::MAX`.
+pub(crate) fn dimension(count: usize) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
 

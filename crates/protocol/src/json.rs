@@ -163,8 +163,7 @@ impl<'a> Scanner<'a> {
 
     /// Steps over `null` if it stands here.
     pub(crate) fn take_null(&mut self) -> Result<bool, Error> {
-        self.peek()?;
-        let is_null = self.word() == "null";
+        let is_null = self.peek()? == b'n' && self.word() == "null";
         if is_null {
             self.at += 4;
         }

@@ -1,5 +1,7 @@
 //! What a model takes and gives.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use crate::datatype::Datatype;
@@ -50,6 +52,14 @@ impl TensorMetadata {
     }
 }
 
+/// As messages write it: `"x" FP32 [-1, 4]`.
+impl fmt::Display for TensorMetadata {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shape = excerpt(&format!("{:?}", self.shape));
+        write!(f, "\"{}\" {} {shape}", excerpt(&self.name), self.datatype)
+    }
+}
+
 /// The inputs and outputs of a model, in the model's order.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Signature {
@@ -89,7 +99,8 @@ fn position(tensors: &[TensorMetadata], name: &str) -> Option<usize> {
     tensors.iter().position(|tensor| tensor.name == name)
 }
 
-fn names(tensors: &[TensorMetadata]) -> String {
+/// The names of tensors, as an error message lists them.
+pub(crate) fn names(tensors: &[TensorMetadata]) -> String {
     name_list(tensors.iter().map(|tensor| tensor.name.as_str()))
 }
 

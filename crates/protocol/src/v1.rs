@@ -22,8 +22,14 @@
 //! A signature does not say whether two variable dimensions are the same. When outputs with rows turn out to have
 //! different numbers of them, which TensorFlow Serving refuses, they are written whole as well.
 
+//!
+//! For a model that was trained here, a [`View`] reads and writes the same in the words of its data: columns and classes by
+//! name, and `null` for a missing value.
+
 mod request;
 mod response;
+mod view;
 
 pub use request::parse_predict_request;
 pub use response::write_predictions;
+pub use view::{SchemaError, View};

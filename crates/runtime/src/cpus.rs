@@ -46,7 +46,7 @@ fn quota(root: &Path, own: Option<&Path>) -> Option<f64> {
 
 /// The process's own group of version 2 in `/proc/self/cgroup`, relative to the mount point: `a/b` in the line `0::/a/b`.
 /// A group outside of what is mounted begins with `/..` and cannot be read.
-fn parse_own_group(membership: &str) -> Option<&Path> {
+pub(crate) fn parse_own_group(membership: &str) -> Option<&Path> {
     let group = membership.lines().find_map(|line| line.strip_prefix("0::/"))?;
     (!group.split('/').any(|part| part == "..")).then(|| Path::new(group))
 }

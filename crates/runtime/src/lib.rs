@@ -6,7 +6,7 @@
 //!   [`Signature`](modelwright_protocol::Signature).
 //! * [`lane`]: how requests reach sessions without a lock around one; the rule that bounds what may wait.
 //! * [`model`]: a model that is loaded, warmed up and ready to answer.
-//! * [`cpus`]: how many processors the process may use.
+//! * [`cpus`], [`memory`]: how many processors and how much memory the process may use.
 //!
 //! The crate knows neither HTTP nor where models come from.
 
@@ -14,6 +14,7 @@ pub mod cpus;
 pub mod error;
 pub mod lane;
 pub mod library;
+pub mod memory;
 pub mod model;
 mod rejection;
 pub mod session;

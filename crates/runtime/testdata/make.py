@@ -166,6 +166,29 @@ def picky():
     )
 
 
+def classifier():
+    """What the trainer exports, in small: two numbers of which NaN counts as 0, and the more probable class is that of the
+    larger one."""
+    save(
+        "classifier",
+        [
+            helper.make_node("IsNaN", ["features"], ["missing"]),
+            helper.make_node("Where", ["missing", "zero", "features"], ["filled"]),
+            helper.make_node("Softmax", ["filled"], ["probabilities"], axis=1),
+            helper.make_node("ArgMax", ["probabilities"], ["class"], axis=1, keepdims=0),
+            helper.make_node("Gather", ["classes", "class"], ["label"]),
+        ],
+        [value("features", TensorProto.FLOAT, ["N", 2])],
+        [value("label", TensorProto.STRING, ["N"]), value("probabilities", TensorProto.FLOAT, ["N", 2])],
+        [
+            onnx.numpy_helper.from_array(numpy.array(0, dtype=numpy.float32), "zero"),
+            onnx.helper.make_tensor("classes", TensorProto.STRING, [2], [b"benign", b"malignant"]),
+        ],
+        opsets=(("", 21),),
+        ir=10,
+    )
+
+
 def refused():
     """Models that ONNX Runtime or the server must refuse with a reason."""
     one_in_one_out = ([value("x", TensorProto.FLOAT, ["n"])], [value("y", TensorProto.FLOAT, ["n"])])
@@ -198,4 +221,5 @@ if __name__ == "__main__":
     slow()
     external_data()
     picky()
+    classifier()
     refused()

@@ -17,8 +17,8 @@ use crate::registry::ReadyModel;
 /// Bytes of tensors that a byte of text becomes at most, as far as the elements are numbers: `1,` is two bytes, and an
 /// INT64 or FP64 is eight.
 const NUMBERS: usize = 4;
-/// The same for texts: `"",` is three bytes, and an element of BYTES takes 32 beside what it says, in a list that may
-/// have grown half as large again.
+/// The same for texts: `"",`, shorter than a `null`, is three bytes, and an element of BYTES takes 32 beside what it says,
+/// in a list that may have grown half as large again.
 const TEXTS: usize = 16;
 
 /// Set by clients that send tensors behind the JSON.
@@ -63,11 +63,17 @@ pub(crate) async fn v1_predict(
     body: &mut Upload,
 ) -> Result<Response, Refusal> {
     let body = data.bodies.read(headers, body, data.max_body_bytes(&ready)).await?;
-    let (inputs, memory) = parse(data, &ready, body, v1::parse_predict_request).await?;
+    let view = ready.view().cloned();
+    let read = move |body: &[u8], signature: &Signature, limits: &Limits| match view {
+        Some(view) => view.parse_predict_request(body, limits),
+        None => v1::parse_predict_request(body, signature, limits),
+    };
+    let (inputs, memory) = parse(data, &ready, body, read).await?;
     let outputs = run(data, name, ready.model(), inputs).await?;
-    let signature = Arc::clone(ready.model().signature());
-    let text =
-        data.workers.compute(elements(&outputs), move || v1::write_predictions(&outputs, &signature.outputs));
+    let text = data.workers.compute(elements(&outputs), move || match ready.view() {
+        Some(view) => view.write_predictions(&outputs),
+        None => v1::write_predictions(&outputs, &ready.model().signature().outputs),
+    });
     Ok(answer::json_bytes(keeping(text.await??, memory)))
 }
 

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
+use modelwright_protocol::v1::View;
 use modelwright_runtime::LoadedModel;
 
 /// A model that answers.
@@ -16,13 +17,15 @@ pub struct ReadyModel {
     model: Arc<LoadedModel>,
     fetched: Option<Duration>,
     max_body_bytes: Option<usize>,
+    view: Option<Arc<View>>,
     since: Instant,
 }
 
 impl ReadyModel {
     /// A loaded model under a version: the display id of its revision, or `1` where there is none.
     pub fn new(version: impl Into<String>, model: Arc<LoadedModel>) -> Self {
-        Self { version: version.into(), model, fetched: None, max_body_bytes: None, since: Instant::now() }
+        let version = version.into();
+        Self { version, model, fetched: None, max_body_bytes: None, view: None, since: Instant::now() }
     }
 
     /// Adds how long getting the files took, for the cold-start report.
@@ -38,6 +41,19 @@ impl ReadyModel {
     pub const fn with_max_body_bytes(mut self, bytes: usize) -> Self {
         self.max_body_bytes = Some(bytes);
         self
+    }
+
+    /// Lets rows of V1 and `/predict` name the columns of the training data and answers its classes: for a model that was
+    /// trained here, whose revision has a `schema.json`. The view must have been made with the signature of this model.
+    #[must_use]
+    pub fn with_view(mut self, view: View) -> Self {
+        self.view = Some(Arc::new(view));
+        self
+    }
+
+    /// The columns and classes of the training data, where they are known.
+    pub const fn view(&self) -> Option<&Arc<View>> {
+        self.view.as_ref()
     }
 
     /// The model's own bound on a request body, where it has one.

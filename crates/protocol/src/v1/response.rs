@@ -1,9 +1,11 @@
 //! Writing predictions.
 
+use bytes::Bytes;
+
 use crate::error::Error;
 use crate::signature::TensorMetadata;
-use crate::tensor::Tensor;
-use crate::write::{length_hint, writable, write_nested, write_string};
+use crate::tensor::{Tensor, TensorData};
+use crate::write::{Write, length_hint, writable, write_nested, write_string};
 
 /// The most rows, summed over the outputs, that are written one by one where an output has no elements: nothing else
 /// bounds their number, because beside a zero the first dimension may be anything.
@@ -29,6 +31,57 @@ pub fn write_predictions(outputs: &[Tensor], signature: &[TensorMetadata]) -> Re
     }
     out.push(b'}');
     Ok(out)
+}
+
+/// Writes `{"predictions": […]}` with a label and a probability for each class; `classes` are the keys with their colons.
+///
+/// The outputs must be `label` BYTES `[N]` and `probabilities` FP32 `[N, K]`, in this order.
+pub(super) fn write_classes(outputs: &[Tensor], classes: &[Vec<u8>]) -> Result<Vec<u8>, Error> {
+    outputs.iter().try_for_each(writable)?;
+    let (labels, probabilities) =
+        classified(outputs, classes.len()).ok_or_else(|| unexpected_outputs(outputs, classes.len()))?;
+    let names: usize = classes.iter().map(|class| class.len() + f32::LENGTH).sum();
+    let length =
+        labels.iter().map(|label| label.len().saturating_add(names).saturating_add(32)).sum::<usize>();
+    let mut out = Vec::with_capacity(length + 32);
+    out.extend_from_slice(b"{\"predictions\":[");
+    for (row, (label, probabilities)) in
+        labels.iter().zip(probabilities.chunks_exact(classes.len())).enumerate()
+    {
+        out.extend_from_slice(if row == 0 { b"{\"label\":" } else { b",{\"label\":" });
+        label.write(&mut out);
+        out.extend_from_slice(b",\"probabilities\":");
+        for (index, (class, probability)) in classes.iter().zip(probabilities).enumerate() {
+            out.push(if index == 0 { b'{' } else { b',' });
+            out.extend_from_slice(class);
+            probability.write(&mut out);
+        }
+        out.extend_from_slice(b"}}");
+    }
+    out.extend_from_slice(b"]}");
+    Ok(out)
+}
+
+/// The labels, and as many rows of probabilities.
+fn classified(outputs: &[Tensor], classes: usize) -> Option<(&[Bytes], &[f32])> {
+    let [label, probabilities] = outputs else { return None };
+    let (TensorData::Bytes(labels), TensorData::Fp32(values)) = (label.data(), probabilities.data()) else {
+        return None;
+    };
+    let (&[rows], &[same_rows, columns]) = (label.shape(), probabilities.shape()) else { return None };
+    (rows == same_rows && usize::try_from(columns) == Ok(classes)).then_some((labels, values))
+}
+
+#[cold]
+fn unexpected_outputs(outputs: &[Tensor], classes: usize) -> Error {
+    let text = |output: &Tensor| {
+        let (name, datatype, shape) = (output.name(), output.datatype(), output.shape().to_vec());
+        TensorMetadata { name: name.to_owned(), datatype, shape }.to_string()
+    };
+    Error::UnexpectedOutputs {
+        got: outputs.iter().map(text).collect::<Vec<_>>().join(", "),
+        wanted: format!("\"label\" BYTES [N], \"probabilities\" FP32 [N, {classes}]"),
+    }
 }
 
 /// The number of rows, if by the signature every output has rows, and in fact as many as the others.

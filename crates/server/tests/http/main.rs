@@ -9,3 +9,4 @@ mod hostile;
 mod lifecycle;
 mod overload;
 mod protocol;
+mod trained;

@@ -4,6 +4,7 @@ use rstest::rstest;
 
 use super::*;
 use crate::datatype::Datatype;
+use crate::signature::TensorMetadata;
 use crate::tensor::TensorData;
 
 fn signature(inputs: &[(&str, Datatype, &[i64])]) -> Signature {
