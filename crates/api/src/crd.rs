@@ -11,6 +11,9 @@ use crate::model::Model;
 /// First line of the generated file.
 const HEADER: &str = "# Generated from crates/api by `cargo xtask crds`. Do not edit.\n";
 
+/// Below this every whole number is a floating-point number: 2^53.
+const EXACT: f64 = 9_007_199_254_740_992.0;
+
 /// The `CustomResourceDefinition` of Models as JSON; the same on every call.
 ///
 /// What kube derives is used as it is, but for its writing and for `nullable`, which no field is: an absent key says the
@@ -55,9 +58,9 @@ fn tidy(value: &mut Value) {
         }
         Value::Array(array) => array.iter_mut().for_each(tidy),
         Value::Number(number) => {
-            // Kubernetes' type holds bounds as floating-point numbers; all of ours are whole and small enough to be
-            // exact.
-            let whole = number.as_f64().filter(|float| float.fract() == 0.0 && float.abs() < 9e15);
+            // Kubernetes' type holds bounds as floating-point numbers. Those that are whole are written so, as far as
+            // every whole number is exact.
+            let whole = number.as_f64().filter(|float| float.fract() == 0.0 && float.abs() < EXACT);
             if let Some(whole) = whole.and_then(|float| format!("{float:.0}").parse::<i64>().ok()) {
                 *number = whole.into();
             }

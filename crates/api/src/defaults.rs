@@ -8,6 +8,8 @@ use crate::{
     quantity::{Quantity, QuantityError},
 };
 
+mod training;
+
 /// Server pods.
 pub const REPLICAS: i32 = 1;
 /// Time from a server's start to ready.
@@ -164,8 +166,11 @@ impl Session {
 
 /// What holds where a field is absent, in words for the manifest reference; `None` where absent says all there is.
 ///
-/// `path` is a field such as `spec.serving.replicas`.
+/// `path` is a field such as `spec.serving.replicas` or `spec.training.builtin.layers[].units`.
 pub fn describe(path: &str) -> Option<String> {
+    if let Some(path) = path.strip_prefix("spec.training.") {
+        return training::describe(path);
+    }
     let serving = Serving::default().resolved().ok()?;
     let text = match path {
         "spec.serving.executionProvider" => serving.execution_provider.to_string(),
@@ -277,5 +282,6 @@ mod tests {
         }
         assert_eq!(describe("spec.serving.startupTimeout").as_deref(), Some("10m"));
         assert_eq!(describe("spec.source.uri"), None);
+        assert_eq!(describe("spec.training.builtin.epochs").as_deref(), Some("200"));
     }
 }

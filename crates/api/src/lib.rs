@@ -5,7 +5,7 @@
 //!
 //! | Module | Question it answers |
 //! |---|---|
-//! | [`model`], [`status`] | What can a user write, and what does the system answer? |
+//! | [`model`], [`training`], [`status`] | What can a user write, and what does the system answer? |
 //! | [`quantity`], [`duration`] | How are Kubernetes quantities and durations read? |
 //! | [`rules`] | Which combinations are refused, and with which sentence? |
 //! | [`crd`] | What does the API server get? |
@@ -25,6 +25,7 @@ pub mod outcome;
 pub mod quantity;
 pub mod rules;
 pub mod status;
+pub mod training;
 
 pub use contract::ExitCode;
 pub use manifest::{Problem, Problems, parse, parse_for};

@@ -10,7 +10,12 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{quantity::Quantity, rules, status::ModelStatus};
+use crate::{
+    quantity::Quantity,
+    rules,
+    status::ModelStatus,
+    training::{Rollout, Training},
+};
 
 /// Where a model comes from and how it is served.
 #[derive(CustomResource, KubeSchema, Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
@@ -76,12 +81,32 @@ use crate::{quantity::Quantity, rules, status::ModelStatus};
         json_path = ".metadata.creationTimestamp"
     )
 )]
+#[x_kube(validation = rules::SOURCE_OR_TRAINING, validation = rules::ROLLOUT_NEEDS_TRAINING, validation = rules::TRAINING_ON_A_MACHINE)]
 pub struct ModelSpec {
-    /// Where the model's bytes come from.
-    pub source: Source,
+    /// Where the model's bytes come from. Exactly one of `source` and `training` is written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<Source>,
+    /// How the model is made from data. Exactly one of `source` and `training` is written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub training: Option<Training>,
+    /// How a new revision may replace the one that is served.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollout: Option<Rollout>,
     /// How the model is served. Absent: with every default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub serving: Option<Serving>,
+}
+
+impl ModelSpec {
+    /// Every Secret that the spec names, in the order of the fields.
+    pub fn secret_references(&self) -> Vec<&SecretReference> {
+        let source = self.source.as_ref().map(|source| {
+            let copy = source.copy_to.as_ref().and_then(|copy| copy.credentials_secret_ref.as_ref());
+            [source.credentials_secret_ref.as_ref(), copy]
+        });
+        let training = self.training.as_ref().map(Training::secret_references);
+        source.into_iter().flatten().flatten().chain(training.into_iter().flatten()).collect()
+    }
 }
 
 /// Where a model's bytes come from.

@@ -125,10 +125,12 @@ fn scale(suffix: &str, text: &str) -> Result<(i128, i128), QuantityError> {
     if let Some((_, numerator, denominator)) = SUFFIXES.iter().find(|(known, ..)| *known == suffix) {
         return Ok((*numerator, *denominator));
     }
-    let exponent: i32 = suffix
-        .strip_prefix(['e', 'E'])
-        .and_then(|exponent| exponent.parse().ok())
-        .ok_or_else(|| QuantityError::Grammar { text: text.to_owned() })?;
+    let grammar = || QuantityError::Grammar { text: text.to_owned() };
+    let written = suffix.strip_prefix(['e', 'E']).ok_or_else(grammar)?;
+    let exponent: i32 = written.parse().map_err(|_| grammar())?;
+    if written.trim_start_matches(['+', '-']).len() > 2 {
+        return Err(QuantityError::TooLarge { text: text.to_owned() });
+    }
     let power = 10_i128.checked_pow(exponent.unsigned_abs());
     let fraction = if exponent < 0 {
         power.map(|power| (1_000, power))
@@ -251,6 +253,7 @@ mod tests {
     #[test]
     fn negative_and_huge_amounts_are_named() {
         assert_eq!(text("-1").milli(), Err(QuantityError::Negative { text: "-1".into() }));
+        assert_eq!(text("0e000").milli(), Err(QuantityError::TooLarge { text: "0e000".into() }));
         assert_eq!(text("9E").milli(), Err(QuantityError::TooLarge { text: "9E".into() }));
     }
 

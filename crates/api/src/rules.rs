@@ -69,8 +69,8 @@ pub const SOURCE_SCHEME: Rule = Rule::everywhere(
 /// A pod does not see the files of the machine where the manifest was written.
 pub const SOURCE_NOT_FILE: Rule = Rule::in_a_cluster(
     "!self.startsWith('file:')",
-    "file: works only in modelwright run, because a pod does not see your files; upload the model and write its place \
-     in object storage, such as s3://BUCKET/PATH, or serve it with modelwright run",
+    "file: works only in modelwright run, because a pod does not see your files; write a place in object storage, such \
+     as s3://BUCKET/PATH, and upload them there, or use modelwright run",
 );
 
 /// The stores that revisions can be published into.
@@ -126,6 +126,145 @@ pub const CUDA_NEEDS_GPU: Rule = Rule::in_a_cluster(
     "executionProvider: CUDA needs a GPU; write resources: {limits: {nvidia.com/gpu: 1}}, or executionProvider: CPU",
 );
 
+/// A model comes from one place.
+pub const SOURCE_OR_TRAINING: Rule = Rule::everywhere(
+    "has(self.source) != has(self.training)",
+    "a Model comes from one place; write exactly one of source (an ONNX model) and training (data to learn from)",
+);
+
+/// Which revision of a source is served, its digest says.
+pub const ROLLOUT_NEEDS_TRAINING: Rule = Rule::everywhere(
+    "!has(self.rollout) || has(self.training)",
+    "rollout works with training in this version; for a source write source.digest to choose the bytes",
+);
+
+/// Training pods come with a later version of the operator.
+pub const TRAINING_ON_A_MACHINE: Rule = Rule::in_a_cluster(
+    "!has(self.training)",
+    "training works only in modelwright run in this version; train with modelwright run and training.output, and write \
+     the published revision as source",
+);
+
+/// A delimiter is one character. `\t` is how a tab can be seen; the quotation mark has its own meaning in CSV.
+pub const DELIMITER: Rule = Rule::everywhere(
+    "self == '\\\\t' || (self.matches('^[\\t -~]$') && self != '\"')",
+    "a delimiter is one ASCII character other than a quotation mark, or \\t for a tab; write for example ';'",
+);
+
+/// Parquet has columns without delimiters.
+pub const DELIMITER_OF_CSV: Rule = Rule::everywhere(
+    "!has(self.delimiter) || !has(self.format) || self.format == 'CSV'",
+    "a delimiter belongs to CSV, and Parquet has none; remove it, or write format: CSV",
+);
+
+/// Validation rows are a part, or rows of their own.
+pub const VALIDATION_ONE_OF: Rule = Rule::everywhere(
+    "!has(self.source) || (!has(self.fraction) && !has(self.stratify))",
+    "validation rows are a part of the training rows or rows of their own; write fraction (and stratify), or source",
+);
+
+/// What is done to a column fits its values, and where no type is written, at least one type fits all that is.
+pub const COLUMN_FIELDS: Rule = Rule::everywhere(
+    "(has(self.type) && self.type == 'Ignored') || \
+     ((!(has(self.scale) || (has(self.impute) && self.impute in ['Mean', 'Median'])) || \
+     ((!has(self.type) || self.type == 'Numeric') && !has(self.maxCategories) && \
+     (!has(self.impute) || self.impute != 'Category'))) && \
+     (!(has(self.maxCategories) || (has(self.impute) && self.impute == 'Category')) || \
+     !has(self.type) || self.type == 'String'))",
+    "a field does not fit the type of the column; Numeric has scale, and impute Mean, Median or MostFrequent; String has \
+     maxCategories, and impute Category or MostFrequent; Boolean has impute MostFrequent; write the fields of one type",
+);
+
+/// What is not used needs no preparation.
+pub const COLUMN_IGNORED: Rule = Rule::everywhere(
+    "!has(self.type) || self.type != 'Ignored' || !(has(self.impute) || has(self.scale) || has(self.maxCategories))",
+    "an Ignored column is not used, so impute, scale and maxCategories have no effect; remove them, or write another type",
+);
+
+/// Every field of an optimizer does something. Without a kind it is Adam.
+pub const OPTIMIZER_FIELDS: Rule = Rule::everywhere(
+    "(!has(self.momentum) || (has(self.kind) && self.kind in ['SGD', 'RMSProp'])) && \
+     (!has(self.nesterov) || (has(self.kind) && self.kind == 'SGD')) && \
+     (!(has(self.beta1) || has(self.beta2)) || !has(self.kind) || self.kind in ['Adam', 'AdamW']) && \
+     (!has(self.rho) || (has(self.kind) && self.kind == 'RMSProp')) && \
+     (!has(self.epsilon) || !has(self.kind) || self.kind != 'SGD') && \
+     (!has(self.weightDecay) || (has(self.kind) && self.kind == 'AdamW'))",
+    "a field does not belong to this kind of optimizer; SGD has momentum and nesterov; Adam, which is used where no kind is \
+     written, has beta1, beta2 and epsilon; AdamW these and weightDecay; RMSProp has rho, epsilon and momentum; all have \
+     learningRate; write the fields of one kind",
+);
+
+/// There is nothing to look ahead along without a momentum.
+pub const NESTEROV_NEEDS_MOMENTUM: Rule = Rule::everywhere(
+    "!has(self.nesterov) || !self.nesterov || !has(self.kind) || self.kind != 'SGD' || \
+     (has(self.momentum) && self.momentum > 0.0)",
+    "nesterov looks ahead along the momentum, and there is none; write for example momentum: 0.9, or remove nesterov",
+);
+
+/// Every field of a schedule does something.
+pub const SCHEDULE_FIELDS: Rule = Rule::everywhere(
+    "!(has(self.everyEpochs) || has(self.factor)) || (has(self.kind) && self.kind == 'Step')",
+    "everyEpochs and factor belong to a Step schedule; write kind: Step, or remove them",
+);
+
+/// Weights are written where they are used.
+pub const CLASS_WEIGHTS_VALUES: Rule = Rule::everywhere(
+    "has(self.values) == (self.mode == 'Values') && (!has(self.values) || size(self.values) > 0)",
+    "values belong to mode Values and must be written there; write mode: Values and values: {CLASS: WEIGHT}, or another \
+     mode without values",
+);
+
+/// Whole batches have no size.
+pub const FULL_BATCH: Rule = Rule::everywhere(
+    "!has(self.fullBatch) || !self.fullBatch || !has(self.batchSize)",
+    "fullBatch takes all rows in one step, so batchSize has no effect; write one of them",
+);
+
+/// What early stopping watches is measured after every epoch, which only validation rows are.
+pub const MONITOR: Rule = Rule::everywhere(
+    "self.matches('^val[A-Z][A-Za-z0-9]*$')",
+    "early stopping watches the validation rows; write val and the name of a metric, such as valLoss or valRocAuc",
+);
+
+/// A metric says which rows it is of.
+pub const REQUIREMENT_METRIC: Rule = Rule::everywhere(
+    "self.matches('^(val|test)[A-Z][A-Za-z0-9]*$')",
+    "a metric is of the validation or of the test rows; write val or test and its name, such as valAccuracy or testRmse",
+);
+
+/// Nothing is measured on rows that there are not.
+pub const TEST_METRIC_NEEDS_TEST: Rule = Rule::everywhere(
+    "has(self.data.test) || !has(self.gate) || !has(self.gate.require) || \
+     !self.gate.require.exists(requirement, requirement.metric.startsWith('test'))",
+    "a test metric needs test rows; write data.test.source, or require a metric of the validation rows, such as valAccuracy",
+);
+
+/// A requirement without a bound requires nothing.
+pub const REQUIREMENT_BOUND: Rule = Rule::everywhere(
+    "has(self.min) || has(self.max)",
+    "a requirement needs a bound; write min or max, or both",
+);
+
+/// Nothing lies between bounds in the wrong order.
+pub const REQUIREMENT_ORDER: Rule = Rule::everywhere(
+    "!has(self.min) || !has(self.max) || self.min <= self.max",
+    "no value can be at least min and at most max, because min is larger; write a min that is at most max",
+);
+
+/// The places that revisions can be published into by a training.
+pub const OUTPUT_SCHEME: Rule = Rule::everywhere(
+    "self.matches('^((s3|gs|az)://[^/]|file:.)')",
+    "training.output.uri must be object storage; write s3://BUCKET/PATH, gs://BUCKET/PATH or az://CONTAINER/PATH, or \
+     file:PATH for modelwright run",
+);
+
+/// Revisions are named by their digest or its beginning.
+pub const REVISION: Rule = Rule::everywhere(
+    "self.matches('^([0-9a-f]{16}|sha256:[0-9a-f]{64})$')",
+    "a revision is named by its id (16 lower-case hexadecimal digits) or its digest (sha256: and 64 of them); write what \
+     modelwright run printed",
+);
+
 /// A volume claim is an object of a cluster. It is no rule of the CRD: only one machine refuses it.
 pub const SOURCE_NOT_CLAIM: Rule = Rule {
     expression: "!self.startsWith('pvc:')",
@@ -134,8 +273,8 @@ pub const SOURCE_NOT_CLAIM: Rule = Rule {
     only_in: Some(Scope::Machine),
 };
 
-/// Every rule of the CRD.
-pub const ALL: [Rule; 11] = [
+/// Every rule of the CRD, in the order of the fields.
+pub const ALL: [Rule; 31] = [
     NAME,
     SOURCE_SCHEME,
     SOURCE_NOT_FILE,
@@ -144,7 +283,28 @@ pub const ALL: [Rule; 11] = [
     URI_NO_QUERY,
     DIGEST,
     SECRET_NAME,
+    DELIMITER,
+    DELIMITER_OF_CSV,
+    VALIDATION_ONE_OF,
+    COLUMN_FIELDS,
+    COLUMN_IGNORED,
+    OPTIMIZER_FIELDS,
+    NESTEROV_NEEDS_MOMENTUM,
+    SCHEDULE_FIELDS,
+    FULL_BATCH,
+    MONITOR,
+    CLASS_WEIGHTS_VALUES,
+    OUTPUT_SCHEME,
+    REQUIREMENT_METRIC,
+    REQUIREMENT_BOUND,
+    REQUIREMENT_ORDER,
+    TEST_METRIC_NEEDS_TEST,
+    REVISION,
     DURATION,
     STARTUP_TIMEOUT,
     CUDA_NEEDS_GPU,
+    SOURCE_OR_TRAINING,
+    ROLLOUT_NEEDS_TRAINING,
+    // The last to be read, because what it says goes for all of a training.
+    TRAINING_ON_A_MACHINE,
 ];

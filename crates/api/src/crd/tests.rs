@@ -93,6 +93,44 @@ fn schema_is_structural_and_uses_only_what_is_enforced_here() {
     });
 }
 
+/// An API server cuts the fraction off a bound before it compares a whole number with it.
+#[test]
+fn bounds_hold_for_whole_numbers_in_an_api_server() {
+    each_schema(schema(), "", &mut |path, schema| {
+        if let Some(least) = schema.get("minimum").and_then(Value::as_f64) {
+            let exclusive = schema.get("exclusiveMinimum") == Some(&Value::Bool(true));
+            assert!(least.fract() == 0.0 || (exclusive && (0.0..1.0).contains(&least)), "{path}: {least}");
+            assert!(!exclusive || schema.contains_key("maximum"), "{path} has half a range");
+        }
+        if let Some(most) = schema.get("maximum").and_then(Value::as_f64) {
+            assert!(most.fract() == 0.0 || most > 0.0, "{path}: {most}");
+        }
+    });
+}
+
+#[test]
+fn bounds_are_written_as_in_the_types() {
+    let builtin =
+        &schema()["properties"]["spec"]["properties"]["training"]["properties"]["builtin"]["properties"];
+    let optimizer = &builtin["optimizer"]["properties"];
+    assert_eq!(optimizer["epsilon"]["minimum"].to_string(), "1e-16");
+    assert_eq!(optimizer["beta1"]["maximum"].to_string(), "0.9999999");
+    assert_eq!(optimizer["learningRate"]["maximum"].to_string(), "1000");
+    assert_eq!(builtin["seed"]["maximum"].to_string(), "9007199254740991");
+    assert_eq!(
+        builtin["classWeights"]["properties"]["values"]["additionalProperties"]["minimum"].to_string(),
+        "1e-6"
+    );
+}
+
+#[test]
+fn columns_are_merged_by_name() {
+    let builtin = &schema()["properties"]["spec"]["properties"]["training"]["properties"]["builtin"];
+    let columns = &builtin["properties"]["columns"];
+    assert_eq!(columns["x-kubernetes-list-type"], "map");
+    assert_eq!(columns["x-kubernetes-list-map-keys"], serde_json::json!(["name"]));
+}
+
 #[test]
 fn conditions_are_merged_by_type() {
     let conditions = &schema()["properties"]["status"]["properties"]["conditions"];

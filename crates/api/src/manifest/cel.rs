@@ -1,7 +1,7 @@
 //! Evaluates the rules of the CRD here, with the engine that kube brings, so that one machine answers like a cluster.
 
 use kube::core::cel::{CompiledSchema, ErrorKind, Validator, compile_schema};
-use serde_json::Value;
+use serde_json::{Number, Value};
 
 use super::{problems::Problem, yaml::Node};
 use crate::{
@@ -26,19 +26,15 @@ impl Rules {
     pub(super) fn of(scope: Scope) -> Self {
         let mut schema = crd::schema().clone();
         retain(&mut schema, scope);
-        if scope == Scope::Machine
-            && let Some(Value::Array(of_uri)) = schema
-                .pointer_mut("/properties/spec/properties/source/properties/uri/x-kubernetes-validations")
-        {
-            of_uri.push(rules::SOURCE_NOT_CLAIM.to_json());
-        }
         Self { compiled: compile_schema(&schema), validator: Validator::new() }
     }
 
     /// The rules that `object` breaks. `node` is the same object with its lines. Where the object already departs from
     /// the schema (`departs`), a rule that stumbles over that says nothing new.
     pub(super) fn check(&self, object: &Value, node: &Node, document: usize, departs: bool) -> Vec<Problem> {
-        let Err(errors) = self.validator.validate_compiled(&self.compiled, object, None) else {
+        let mut typed = object.clone();
+        as_stored(crd::schema(), &mut typed);
+        let Err(errors) = self.validator.validate_compiled(&self.compiled, &typed, None) else {
             return Vec::new();
         };
         errors
@@ -64,15 +60,40 @@ impl Rules {
 /// The text that broke a rule, if it is short enough to show and cannot hold a credential, as uris with a user or a query
 /// can.
 fn shown<'a>(object: &'a Value, path: &str) -> Option<&'a str> {
-    let text = object.pointer(&format!("/{}", path.replace('.', "/")))?.as_str()?;
+    let text = object.pointer(&format!("/{}", path.replace(['.', '['], "/").replace(']', "")))?.as_str()?;
     (text.len() <= MOST_SHOWN && !text.contains(['@', '?', '#'])).then_some(text)
 }
 
-/// Drops the rules that do not hold in `scope`.
+/// Makes of an object what an API server evaluates rules on: keys without a value are gone, and every value whose type is
+/// `number` is a floating-point one, so that `1` and `1.0` are compared alike.
+fn as_stored(schema: &Value, value: &mut Value) {
+    match value {
+        Value::Object(object) => {
+            object.retain(|_, below| !below.is_null());
+            for (key, below) in object {
+                let schema = schema["properties"].get(key).unwrap_or(&schema["additionalProperties"]);
+                as_stored(schema, below);
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(|item| as_stored(&schema["items"], item)),
+        Value::Number(number) if schema["type"] == "number" => {
+            if let Some(float) = number.as_f64().and_then(Number::from_f64) {
+                *number = float;
+            }
+        }
+        Value::Number(_) | Value::Null | Value::Bool(_) | Value::String(_) => {}
+    }
+}
+
+/// Drops the rules that do not hold in `scope`, and adds the one that only a machine has to every place of a source.
 fn retain(schema: &mut Value, scope: Scope) {
     match schema {
         Value::Object(object) => {
             if let Some(Value::Array(rules)) = object.get_mut(VALIDATIONS) {
+                let sources = rules.iter().any(|rule| *rule == rules::SOURCE_SCHEME.to_json());
+                if sources && holds(&rules::SOURCE_NOT_CLAIM, scope) {
+                    rules.push(rules::SOURCE_NOT_CLAIM.to_json());
+                }
                 rules.retain(|rule| {
                     let expression = rule["rule"].as_str();
                     rules::ALL

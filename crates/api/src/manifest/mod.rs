@@ -29,7 +29,8 @@ use crate::{
     rules::Scope,
 };
 
-/// A manifest that uses every field a user can write, with comments.
+/// A manifest that uses every field a user can write, with comments: a Model from a source, and Models from trainings of
+/// each task.
 pub const EXAMPLE: &str = include_str!("example.yaml");
 
 /// Reads the Models of `text` for `modelwright run`: [`parse_for`] with [`Scope::Machine`].

@@ -5,7 +5,7 @@
 
 use std::collections::HashSet;
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Number, Value};
 
 use super::{
     problems::{Path, Problem, quoted},
@@ -16,7 +16,7 @@ use crate::quantity::Quantity;
 
 /// Every keyword that the schema may use: those that are enforced here, and those that need no check of an object.
 #[cfg(test)]
-pub(crate) const KEYWORDS: [&str; 21] = [
+pub(crate) const KEYWORDS: [&str; 22] = [
     // Enforced here. `pattern` stands only on quantities, which are read instead.
     "type",
     "properties",
@@ -25,6 +25,7 @@ pub(crate) const KEYWORDS: [&str; 21] = [
     "items",
     "enum",
     "minimum",
+    "exclusiveMinimum",
     "maximum",
     "minLength",
     "maxLength",
@@ -43,23 +44,18 @@ pub(crate) const KEYWORDS: [&str; 21] = [
     "default",
 ];
 
-/// Keys that other versions have, with what to know about them.
-const RESERVED: [(&str, &str); 1] = [(
-    "spec.training",
-    "training is not available in this version; train elsewhere and name the ONNX model in spec.source",
-)];
-
 /// Walks one document.
 pub(super) struct Walk<'a> {
     document: usize,
-    root: &'a Value,
+    /// The schema of the whole document, and the document.
+    root: (&'a Value, &'a Node),
     path: Path,
     problems: Vec<Problem>,
 }
 
 /// Everything in which `node`, a whole document, departs from `schema`.
 pub(super) fn check(schema: &Value, node: &Node, document: usize) -> Vec<Problem> {
-    let mut walk = Walk { document, root: schema, path: Path::default(), problems: Vec::new() };
+    let mut walk = Walk { document, root: (schema, node), path: Path::default(), problems: Vec::new() };
     walk.value(schema, node, node.line);
     walk.problems
 }
@@ -92,6 +88,7 @@ impl Walk<'_> {
             Some("array") => self.array(schema, node, line),
             Some("string") => self.string(schema, node, line),
             Some("integer") => self.integer(schema, node, line),
+            Some("number") => self.number(schema, node, line),
             Some("boolean") if !matches!(node.content, Content::Scalar(Value::Bool(_))) => {
                 self.report(line, format!("{}; write true or false", describe(node)));
             }
@@ -135,20 +132,30 @@ impl Walk<'_> {
     }
 
     fn unknown(&mut self, known: &Map<String, Value>, entry: &Entry) {
-        let path = self.path.to_string();
-        if let Some((_, message)) = RESERVED.iter().find(|(reserved, _)| *reserved == path) {
-            self.report(entry.line, format!("unknown key; {message}"));
-            return;
-        }
         let advice = if let Some(nearest) = suggest::nearest(&entry.key, known.keys().map(String::as_str)) {
             format!("write {nearest}")
-        } else if let Some(place) = suggest::elsewhere(&self.root["properties"]["spec"], &entry.key, "spec") {
+        } else if let Some(place) = self.elsewhere(&entry.key) {
             format!("{} belongs under {place}", entry.key)
         } else {
             let keys: Vec<_> = known.keys().map(String::as_str).collect();
             format!("the keys here are {}", keys.join(", "))
         };
         self.report(entry.line, format!("unknown key; {advice}"));
+    }
+
+    /// Where under `spec` a key belongs. A Model comes from a source or a training, so the keys of the one that this
+    /// document does not have are no help to it.
+    fn elsewhere(&self, key: &str) -> Option<String> {
+        let (schema, node) = self.root;
+        let mut spec = schema["properties"]["spec"].clone();
+        if let Some(properties) = spec["properties"].as_object_mut() {
+            for (written, other) in [("source", "training"), ("training", "source")] {
+                if node.get("spec").is_some_and(|spec| spec.value.get(written).is_some()) {
+                    properties.remove(other);
+                }
+            }
+        }
+        suggest::elsewhere(&spec, key, "spec")
     }
 
     fn array(&mut self, schema: &Value, node: &Node, line: u64) {
@@ -227,27 +234,48 @@ impl Walk<'_> {
     }
 
     fn integer(&mut self, schema: &Value, node: &Node, line: u64) {
-        let (least, most) = (schema["minimum"].as_f64(), schema["maximum"].as_f64());
-        let range = match (least, most) {
-            (Some(least), Some(most)) => format!("write a whole number from {least} to {most}"),
-            (Some(least), None) => format!("write a whole number that is at least {least}"),
-            (None, Some(most)) => format!("write a whole number that is at most {most}"),
-            (None, None) => "write a whole number".to_owned(),
-        };
+        let advice = range("a whole number", schema);
         match &node.content {
             Content::Scalar(Value::Number(number)) if number.is_i64() || number.is_u64() => {
-                let value = number.as_f64().unwrap_or(f64::MAX);
-                if least.is_some_and(|least| value < least) {
-                    self.report(line, format!("{number} is too small; {range}"));
-                } else if most.is_some_and(|most| value > most) || !number.is_i64() {
-                    self.report(line, format!("{number} is too large; {range}"));
+                if !self.outside(schema, number, &advice, line) && !number.is_i64() {
+                    self.report(line, format!("{number} is too large; {advice}"));
                 }
             }
             Content::Scalar(Value::String(text)) if text.parse::<i64>().is_ok() => {
                 self.report(line, format!("{} is a text; write the number without quotes", quoted(text)));
             }
-            _ => self.report(line, format!("{}; {range}", describe(node))),
+            _ => self.report(line, format!("{}; {advice}", describe(node))),
         }
+    }
+
+    /// A number with or without a fraction. It is finite: the parser refuses others.
+    fn number(&mut self, schema: &Value, node: &Node, line: u64) {
+        let advice = range("a number", schema);
+        match &node.content {
+            Content::Scalar(Value::Number(number)) => {
+                self.outside(schema, number, &advice, line);
+            }
+            Content::Scalar(Value::String(text)) if text.parse::<f64>().is_ok_and(f64::is_finite) => {
+                self.report(line, format!("{} is a text; write the number without quotes", quoted(text)));
+            }
+            _ => self.report(line, format!("{}; {advice}", describe(node))),
+        }
+    }
+
+    /// Reports a number that is outside its range; whether it is.
+    fn outside(&mut self, schema: &Value, number: &Number, advice: &str, line: u64) -> bool {
+        let value = number.as_f64().unwrap_or(f64::MAX);
+        let exclusive = schema["exclusiveMinimum"] == true;
+        let below = |least: f64| value < least || (exclusive && value <= least);
+        let fault = if schema["minimum"].as_f64().is_some_and(below) {
+            "small"
+        } else if schema["maximum"].as_f64().is_some_and(|most| value > most) {
+            "large"
+        } else {
+            return false;
+        };
+        self.report(line, format!("{number} is too {fault}; {advice}"));
+        true
     }
 
     fn quantity(&mut self, node: &Node, line: u64) {
@@ -274,6 +302,19 @@ impl Walk<'_> {
 /// Whether a count is above a bound.
 fn exceeds(count: usize, most: u64) -> bool {
     u64::try_from(count).is_ok_and(|count| count > most)
+}
+
+/// What to write where a number belongs.
+fn range(what: &str, schema: &Value) -> String {
+    match (&schema["minimum"], &schema["maximum"]) {
+        (Value::Number(least), Value::Number(most)) if schema["exclusiveMinimum"] == true => {
+            format!("write {what} that is more than {least} and at most {most}")
+        }
+        (Value::Number(least), Value::Number(most)) => format!("write {what} from {least} to {most}"),
+        (Value::Number(least), _) => format!("write {what} that is at least {least}"),
+        (_, Value::Number(most)) => format!("write {what} that is at most {most}"),
+        _ => format!("write {what}"),
+    }
 }
 
 /// What stands there, as the subject of a sentence.

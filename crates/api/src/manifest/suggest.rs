@@ -27,6 +27,9 @@ pub(super) fn nearest<'a>(written: &str, known: impl IntoIterator<Item = &'a str
 
 /// Where in `schema` the key `written` belongs, as a path beneath `place`.
 pub(super) fn elsewhere(schema: &Value, written: &str, place: &str) -> Option<String> {
+    if let Some(items) = schema.get("items") {
+        return elsewhere(items, written, &format!("{place}[]"));
+    }
     let properties = schema.get("properties")?.as_object()?;
     if properties.contains_key(written) {
         return Some(place.to_owned());
@@ -53,8 +56,12 @@ mod tests {
 
     #[test]
     fn key_of_another_level_is_found() {
-        let schema = json!({"properties": {"serving": {"properties": {"replicas": {}}}}});
-        assert_eq!(elsewhere(&schema, "replicas", "spec"), Some("spec.serving".to_owned()));
+        let schema = json!({"properties": {
+            "layers": {"items": {"properties": {"units": {}}}},
+            "serving": {"properties": {"replicas": {}}},
+        }});
+        assert_eq!(elsewhere(&schema, "replicas", "spec").as_deref(), Some("spec.serving"));
+        assert_eq!(elsewhere(&schema, "units", "spec").as_deref(), Some("spec.layers[]"));
         assert_eq!(elsewhere(&schema, "colour", "spec"), None);
     }
 }

@@ -91,6 +91,9 @@ fn explain(error: &serde_yaml::Error) -> String {
             let key = key.as_deref().map_or_else(String::new, quoted);
             format!("the key {key} stands here a second time; remove one of them")
         }
+        serde_yaml::Error::NonFiniteFloat { value, .. } => {
+            format!("{} is not a finite number; write one such as 0.5", quoted(value))
+        }
         serde_yaml::Error::Budget { .. }
         | serde_yaml::Error::AliasReplayLimitExceeded { .. }
         | serde_yaml::Error::AliasReplayStackDepthExceeded { .. } => format!(

@@ -111,12 +111,7 @@ impl Secrets {
         let invalid = |message| Failure::new(ExitCode::InvalidConfiguration, "InvalidCredentials", message);
         let named: Vec<&str> = entries
             .iter()
-            .flat_map(|entry| {
-                let source = &entry.model.spec.source;
-                let copy = source.copy_to.as_ref().and_then(|copy| copy.credentials_secret_ref.as_ref());
-                [source.credentials_secret_ref.as_ref(), copy]
-            })
-            .flatten()
+            .flat_map(|entry| entry.model.spec.secret_references())
             .map(|reference| reference.name.as_str())
             .collect();
         let mut secrets = BTreeMap::new();

@@ -45,7 +45,9 @@ pub(crate) struct Source {
 
 impl Source {
     pub(crate) fn new(entry: &Entry, secrets: &Secrets, folder: ModelFolder) -> Result<Self, Failure> {
-        let source = &entry.model.spec.source;
+        let Some(source) = &entry.model.spec.source else {
+            return Err(Failure::bug("a Model without a source came to be read from one"));
+        };
         let connection = |uri: &str, reference, retry| {
             let credentials = secrets.find(uri, reference)?;
             Ok::<_, Failure>(Connection {
