@@ -1,0 +1,20 @@
+//! The built-in trainer: rows of data become a dense network in ONNX, with its metrics, samples and report.
+//!
+//! | Module | Question it answers |
+//! |---|---|
+//! | [`data`] | What do the files hold, and which rows are for what? |
+//! | [`features`] | Which numbers does the network see of a row? |
+//!
+//! Every number that ends up in a revision comes from arithmetic whose order is fixed here: the same data, the same
+//! settings and the same [`NUMERICS_VERSION`] give the same bytes on every machine of one
+//! [SIMD class](network::simd_class).
+#![forbid(unsafe_code)]
+
+pub mod data;
+pub mod features;
+pub mod matrix;
+pub mod random;
+pub mod table;
+
+/// The version of the trainer's arithmetic. It changes whenever the same inputs would give other bytes.
+pub const NUMERICS_VERSION: &str = "1";
