@@ -4,6 +4,8 @@
 //! |---|---|
 //! | [`data`] | What do the files hold, and which rows are for what? |
 //! | [`features`] | Which numbers does the network see of a row? |
+//! | [`network`] | What does it compute, and what are its gradients? |
+//! | [`training`] | Which steps lead to the final weights, and how are they continued after an interruption? |
 //!
 //! Every number that ends up in a revision comes from arithmetic whose order is fixed here: the same data, the same
 //! settings and the same [`NUMERICS_VERSION`] give the same bytes on every machine of one
@@ -13,8 +15,10 @@
 pub mod data;
 pub mod features;
 pub mod matrix;
+pub mod network;
 pub mod random;
 pub mod table;
+pub mod training;
 
 /// The version of the trainer's arithmetic. It changes whenever the same inputs would give other bytes.
 pub const NUMERICS_VERSION: &str = "1";
