@@ -6,6 +6,7 @@
 //! | [`features`] | Which numbers does the network see of a row? |
 //! | [`network`] | What does it compute, and what are its gradients? |
 //! | [`training`] | Which steps lead to the final weights, and how are they continued after an interruption? |
+//! | [`evaluate`] | How good is it, and how good is something simple? |
 //!
 //! Every number that ends up in a revision comes from arithmetic whose order is fixed here: the same data, the same
 //! settings and the same [`NUMERICS_VERSION`] give the same bytes on every machine of one
@@ -13,6 +14,7 @@
 #![forbid(unsafe_code)]
 
 pub mod data;
+pub mod evaluate;
 pub mod features;
 pub mod matrix;
 pub mod network;
