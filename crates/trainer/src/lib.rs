@@ -7,6 +7,7 @@
 //! | [`network`] | What does it compute, and what are its gradients? |
 //! | [`training`] | Which steps lead to the final weights, and how are they continued after an interruption? |
 //! | [`evaluate`] | How good is it, and how good is something simple? |
+//! | [`export`] | What is written into `model.onnx`, and does ONNX Runtime compute the same? |
 //!
 //! Every number that ends up in a revision comes from arithmetic whose order is fixed here: the same data, the same
 //! settings and the same [`NUMERICS_VERSION`] give the same bytes on every machine of one
@@ -15,6 +16,7 @@
 
 pub mod data;
 pub mod evaluate;
+pub mod export;
 pub mod features;
 pub mod matrix;
 pub mod network;
