@@ -8,6 +8,7 @@
 //! | [`training`] | Which steps lead to the final weights, and how are they continued after an interruption? |
 //! | [`evaluate`] | How good is it, and how good is something simple? |
 //! | [`export`] | What is written into `model.onnx`, and does ONNX Runtime compute the same? |
+//! | [`report`] | What does a person want to see? |
 //!
 //! Every number that ends up in a revision comes from arithmetic whose order is fixed here: the same data, the same
 //! settings and the same [`NUMERICS_VERSION`] give the same bytes on every machine of one
@@ -21,6 +22,7 @@ pub mod features;
 pub mod matrix;
 pub mod network;
 pub mod random;
+pub mod report;
 pub mod table;
 pub mod training;
 
