@@ -9,6 +9,8 @@
 //! | [`evaluate`] | How good is it, and how good is something simple? |
 //! | [`export`] | What is written into `model.onnx`, and does ONNX Runtime compute the same? |
 //! | [`report`] | What does a person want to see? |
+//! | [`gate`] | May the revision be served? |
+//! | [`pipeline`] | In which order does all of this happen? |
 //!
 //! Every number that ends up in a revision comes from arithmetic whose order is fixed here: the same data, the same
 //! settings and the same [`NUMERICS_VERSION`] give the same bytes on every machine of one
@@ -19,8 +21,10 @@ pub mod data;
 pub mod evaluate;
 pub mod export;
 pub mod features;
+pub mod gate;
 pub mod matrix;
 pub mod network;
+pub mod pipeline;
 pub mod random;
 pub mod report;
 pub mod table;
