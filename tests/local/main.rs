@@ -6,10 +6,12 @@
     reason = "a test ends by panicking, in its harness too"
 )]
 
+mod bad_data;
 mod command;
 mod examples;
 mod manifests;
 mod restart;
 mod sources;
 mod steps;
+mod training;
 mod web;

@@ -80,7 +80,7 @@ fn pipe_in_place_of_a_file_is_refused_and_does_not_hang() {
 }
 
 /// The value of `--secret` for a server's credentials under the name `store`.
-fn store_secret(bench: &Workbench, server: &Server) -> String {
+pub(crate) fn store_secret(bench: &Workbench, server: &Server) -> String {
     let lines: Vec<String> =
         server.credentials().iter().map(|(name, value)| format!("{name}='{value}'")).collect();
     format!("store={}", bench.write("store.env", lines.join("\n")).display())

@@ -65,6 +65,24 @@ impl From<modelwright_runtime::Error> for Failure {
     }
 }
 
+impl From<modelwright_trainer::pipeline::Error> for Failure {
+    fn from(error: modelwright_trainer::pipeline::Error) -> Self {
+        Self::new(error.exit_code(), error.reason(), error.to_string())
+    }
+}
+
+impl From<modelwright_trainer::evaluate::EvaluateError> for Failure {
+    fn from(error: modelwright_trainer::evaluate::EvaluateError) -> Self {
+        Self::new(error.exit_code(), error.reason(), error.to_string())
+    }
+}
+
+impl From<modelwright_trainer::data::DataError> for Failure {
+    fn from(error: modelwright_trainer::data::DataError) -> Self {
+        Self::new(error.exit_code(), error.reason(), error.to_string())
+    }
+}
+
 impl From<modelwright_server::Error> for Failure {
     fn from(error: modelwright_server::Error) -> Self {
         use modelwright_server::Error;

@@ -40,6 +40,11 @@ impl Terminal {
         });
     }
 
+    /// A bar of `length` steps; `None` where no terminal listens.
+    pub(crate) fn bar(&self, length: u64) -> Option<ProgressBar> {
+        self.interactive.then(|| self.bars.add(ProgressBar::new(length)))
+    }
+
     /// Shows the transfers of one Model.
     pub(crate) fn transfers_of(&self, model: &str) -> Arc<dyn Progress> {
         if self.interactive {

@@ -5,14 +5,19 @@ use std::io::{self, Read as _, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use modelwright_api::contract::ExitCode;
-use modelwright_artifact::Digest;
+use modelwright_artifact::{Digest, Manifest};
 use serde::{Deserialize, Serialize};
 
+use super::offer::Revision;
+use super::training::record::TrainingRecord;
 use crate::failure::Failure;
 
 /// How many revisions of a Model stay on disk besides the one that is served: enough to go back, without filling the
 /// disk of someone who edits a local file all day.
 const FORMER_REVISIONS_KEPT: usize = 2;
+
+/// The file that says what is remembered of a Model's training.
+const TRAINING_RECORD: &str = "training.json";
 
 /// The root of everything that `run` keeps. Locked as long as it lives.
 #[derive(Debug)]
@@ -123,6 +128,64 @@ pub(crate) struct ModelFolder {
 }
 
 impl ModelFolder {
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What is remembered of a training; a damaged record counts as absent.
+    pub(crate) fn training_record(&self) -> TrainingRecord {
+        let record = fs::read(self.path.join(TRAINING_RECORD));
+        record.ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default()
+    }
+
+    /// Remembers a training. The former record stays until the new one is complete.
+    pub(crate) fn write_training_record(&self, record: &TrainingRecord) -> Result<(), Failure> {
+        let text = serde_json::to_vec_pretty(record)
+            .map_err(|error| Failure::bug(format!("the record of a training does not serialise: {error}")))?;
+        self.write(TRAINING_RECORD, &text).map(drop)
+    }
+
+    /// Where a training keeps its data, its checkpoint and what it makes.
+    pub(crate) fn training_folder(&self) -> PathBuf {
+        self.path.join("training")
+    }
+
+    /// Deletes what a training that ended had left there. Best effort: it only takes space.
+    pub(crate) fn discard_training(&self) {
+        discard(&self.training_folder());
+    }
+
+    /// Deletes the copies of a training's data.
+    pub(crate) fn discard_data(&self) {
+        discard(&self.training_folder().join("data"));
+    }
+
+    /// The ids of the revisions that are kept, in order.
+    pub(crate) fn revisions(&self) -> Vec<String> {
+        let Ok(entries) = fs::read_dir(self.path.join("revisions")) else { return Vec::new() };
+        let mut ids: Vec<String> =
+            entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect();
+        ids.sort();
+        ids
+    }
+
+    /// A revision of this folder, every byte of it verified.
+    pub(crate) async fn verified(&self, digest: Digest) -> Result<Revision, Failure> {
+        self.manifest(digest).await?;
+        Ok(Revision { digest, folder: self.revision(&digest) })
+    }
+
+    /// The manifest of a revision of this folder, every byte of it verified.
+    pub(crate) async fn manifest(&self, digest: Digest) -> Result<Manifest, Failure> {
+        let folder = self.revision(&digest);
+        // Hashing is work, not waiting.
+        let verified =
+            tokio::task::spawn_blocking(move || modelwright_artifact::verify(&folder, &digest)).await;
+        let verified =
+            verified.map_err(|error| Failure::bug(format!("verifying a revision failed: {error}")))??;
+        Ok(verified.manifest)
+    }
+
     pub(crate) fn revision(&self, digest: &Digest) -> PathBuf {
         self.path.join("revisions").join(digest.id())
     }
@@ -167,13 +230,7 @@ impl ModelFolder {
 
     /// Deletes everything that was put together in vain. Best effort: it only takes space.
     pub(crate) fn discard_incoming(&self) {
-        let path = self.path.join("incoming");
-        match fs::remove_dir_all(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                tracing::debug!(path = %path.display(), %error, "an abandoned download could not be deleted");
-            }
-            _ => {}
-        }
+        discard(&self.path.join("incoming"));
     }
 
     /// Makes what was put together the revision with this digest, and returns its folder.
@@ -198,7 +255,12 @@ impl ModelFolder {
     }
 
     /// Deletes all but the active revision and the newest few others. Best effort: what cannot be deleted stays.
+    ///
+    /// What was trained is kept: a Model of this name may have learnt before, and training takes longer than fetching.
     pub(crate) fn prune(&self, active: &Digest) {
+        if self.path.join(TRAINING_RECORD).exists() {
+            return;
+        }
         let Ok(entries) = fs::read_dir(self.path.join("revisions")) else { return };
         let mut former: Vec<_> = entries
             .flatten()
@@ -211,6 +273,16 @@ impl ModelFolder {
                 tracing::debug!(path = %path.display(), %error, "a former revision could not be deleted");
             }
         }
+    }
+}
+
+/// Deletes a folder that is not needed any more. What cannot be deleted only takes space.
+fn discard(path: &Path) {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            tracing::debug!(path = %path.display(), %error, "a folder could not be deleted");
+        }
+        _ => {}
     }
 }
 

@@ -1,34 +1,33 @@
 //! `modelwright run`: the whole way from manifests to endpoints, in one process on one machine.
 
+mod deployment;
 mod folder;
 mod manifests;
+mod offer;
 mod request;
 mod source;
+mod training;
 
-use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::process::ExitCode as ProcessExit;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use modelwright_api::contract::ExitCode;
 use modelwright_api::defaults::ResolvedServing;
-use modelwright_runtime::{Library, LoadedModel};
-use modelwright_server::{Drain, ModelState, ReadyModel, Registry, Server, ServerConfig};
+use modelwright_runtime::Library;
+use modelwright_server::{Drain, Registry, Server, ServerConfig};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 
 use crate::arguments::RunArguments;
 use crate::failure::Failure;
-use crate::local::folder::{DataFolder, ModelFolder};
+use crate::local::deployment::{Deployment, Origin};
+use crate::local::folder::DataFolder;
 use crate::local::manifests::{Entry, Secrets};
-use crate::local::source::{Resolution, Source};
+use crate::local::training::Interruption;
 use crate::serving;
 use crate::signals::Termination;
 use crate::terminal::Terminal;
-
-/// Sample requests of more elements than this are not made: nobody wants a file of hundreds of megabytes of zeros.
-const MOST_SAMPLE_ELEMENTS: u64 = 1 << 20;
 
 /// Runs it.
 pub(crate) fn run(arguments: &RunArguments) -> ProcessExit {
@@ -99,8 +98,9 @@ async fn serve_until_told(
     for entry in prepared.entries {
         registry.loading(entry.name());
         let folder = prepared.data.model(entry.namespace(), entry.name());
+        let interruption = Interruption::default();
         let deployment = Deployment {
-            source: Source::new(&entry, &prepared.secrets, folder.clone()),
+            origin: Origin::new(&entry, &prepared.secrets, &folder, terminal, &interruption),
             folder,
             entry,
             registry: Arc::clone(&registry),
@@ -111,9 +111,13 @@ async fn serve_until_told(
         let (runtime, mut ended) = (tokio::runtime::Handle::current(), ended.clone());
         deployments.spawn_blocking(move || {
             runtime.block_on(async {
+                let told_to_end = async {
+                    let _ = ended.changed().await;
+                    interruption.request().await;
+                };
                 tokio::select! {
                     result = deployment.deploy() => result,
-                    _ = ended.changed() => Ok(()),
+                    () = told_to_end => Ok(()),
                 }
             })
         });
@@ -135,10 +139,11 @@ async fn serve_until_told(
     }
     terminal.note("stopping: requests in flight are finished");
     drop(going_on);
-    failures(&mut deployments).await;
+    let failures = failures(&mut deployments).await;
     let _ = stop.send(());
     server.await.map_err(|error| Failure::bug(format!("the server failed: {error}")))?;
-    Ok(ProcessExit::SUCCESS)
+    let preempted = failures.iter().any(|failure| failure.exit == ExitCode::Preempted);
+    Ok(if preempted { ExitCode::Preempted.number().into() } else { ProcessExit::SUCCESS })
 }
 
 fn server_config(arguments: &RunArguments, entries: &[Entry]) -> Result<ServerConfig, Failure> {
@@ -173,110 +178,4 @@ async fn failures(deployments: &mut JoinSet<Result<(), Failure>>) -> Vec<Failure
         }
     }
     failures
-}
-
-/// One Model on its way to its endpoint.
-struct Deployment {
-    entry: Entry,
-    source: Result<Source, Failure>,
-    folder: ModelFolder,
-    registry: Arc<Registry>,
-    terminal: Terminal,
-    address: SocketAddr,
-}
-
-impl Deployment {
-    async fn deploy(self) -> Result<(), Failure> {
-        let result = self.try_deploy().await;
-        if let Err(failure) = &result
-            && !self.is_ready()
-        {
-            self.terminal.note(&format!("failed {}: {}", self.entry.name(), failure.message));
-            self.registry.failed(self.entry.name(), &*failure.reason, &*failure.message);
-        }
-        result
-    }
-
-    fn is_ready(&self) -> bool {
-        matches!(self.registry.get(self.entry.name()), Some(ModelState::Ready(_)))
-    }
-
-    async fn try_deploy(&self) -> Result<(), Failure> {
-        let source = self.source.as_ref().map_err(Clone::clone)?;
-        let started = Instant::now();
-        let progress = self.terminal.transfers_of(self.entry.name());
-        let resolution = source.resolve(&*progress).await?;
-        let fetched = started.elapsed();
-        let name = self.entry.name();
-        if resolution.repaired {
-            self.terminal
-                .note(&format!("note {name}: the revision on disk was damaged and has been fetched again"));
-        }
-        let serving = serving(&self.entry)?;
-        let model = Arc::new(self.load(&resolution, &serving).await?);
-        let ready = ReadyModel::new(resolution.revision.digest.id(), Arc::clone(&model))
-            .with_fetch_time(fetched)
-            .with_max_body_bytes(serving::bytes(serving.max_request_bytes));
-        self.registry.ready(name, ready);
-        self.announce(&model)?;
-        if let Some(failure) = resolution.instead {
-            let id = resolution.revision.digest.id();
-            self.warn(&failure, &format!("serving the former revision {id}"));
-            // A source out of reach says nothing about what it holds; one that holds something else is a failure.
-            return if failure.is_outage() { Ok(()) } else { Err(failure) };
-        }
-        source.copy(&resolution, &*progress).await.inspect_err(|failure| {
-            self.warn(failure, "the model is served, and the copy is tried again at the next start");
-        })
-    }
-
-    /// Says what went wrong although the model is served.
-    fn warn(&self, failure: &Failure, meanwhile: &str) {
-        self.terminal.note(&format!("warning {}: {}; {meanwhile}", self.entry.name(), failure.message));
-    }
-
-    async fn load(&self, resolution: &Resolution, serving: &ResolvedServing) -> Result<LoadedModel, Failure> {
-        let request = serving::from_manifest(&resolution.revision.folder, serving);
-        let loading = tokio::task::spawn_blocking(move || LoadedModel::load(&request));
-        match tokio::time::timeout(serving.startup_timeout, loading).await {
-            Ok(Ok(loaded)) => Ok(loaded?),
-            Ok(Err(error)) => Err(Failure::bug(format!("loading the model failed: {error}"))),
-            Err(_) => Err(Failure::new(
-                ExitCode::TryAgain,
-                "StartupTimeout",
-                format!(
-                    "loading and warming up took longer than spec.serving.startupTimeout, {} s: write a longer one",
-                    serving.startup_timeout.as_secs()
-                ),
-            )),
-        }
-    }
-
-    /// Says that the model is ready, where, and how to call it.
-    fn announce(&self, model: &LoadedModel) -> Result<(), Failure> {
-        let name = self.entry.name();
-        let url = format!("http://{}/v2/models/{name}", reachable(self.address));
-        self.terminal.print(&format!("ready {name} {url}"));
-        let infer = format!("{url}/infer");
-        let Some(sample) = request::sample(model.signature(), MOST_SAMPLE_ELEMENTS) else { return Ok(()) };
-        let curl = if request::is_long(&sample) {
-            let file: PathBuf = self.folder.write_request(sample.as_bytes())?;
-            request::curl_file(&infer, &file)
-        } else {
-            request::curl(&infer, &sample)
-        };
-        self.terminal.print(&format!("  {curl}"));
-        Ok(())
-    }
-}
-
-/// The address to write into a URL: one that can be connected to.
-fn reachable(address: SocketAddr) -> SocketAddr {
-    match address {
-        SocketAddr::V4(v4) if v4.ip().is_unspecified() => SocketAddr::from(([127, 0, 0, 1], v4.port())),
-        SocketAddr::V6(v6) if v6.ip().is_unspecified() => {
-            SocketAddr::from((std::net::Ipv6Addr::LOCALHOST, v6.port()))
-        }
-        address => address,
-    }
 }

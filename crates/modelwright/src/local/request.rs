@@ -3,19 +3,21 @@
 use std::path::Path;
 
 use modelwright_protocol::{Datatype, Signature, TensorMetadata};
-use serde::Serialize;
+use modelwright_trainer::export::schema::{Schema, SchemaColumn};
+use modelwright_trainer::pipeline::samples::Samples;
+use serde::ser::{Serialize, SerializeMap as _, Serializer};
 use serde_json::{Value, json};
 
 /// Requests longer than this are put into a file instead of the command line.
 const LONGEST_ON_COMMAND_LINE: usize = 1_000;
 
 /// A request in the protocol's usual order of keys, which a map would lose.
-#[derive(Serialize)]
+#[derive(serde::Serialize)]
 struct Request<'a> {
     inputs: Vec<Input<'a>>,
 }
 
-#[derive(Serialize)]
+#[derive(serde::Serialize)]
 struct Input<'a> {
     name: &'a str,
     shape: Vec<i64>,
@@ -44,6 +46,37 @@ pub(crate) fn sample(signature: &Signature, most_elements: u64) -> Option<String
         });
     }
     serde_json::to_string(&Request { inputs }).ok()
+}
+
+/// A `:predict` request with the first sample of a revision that was trained here, by the names of its columns.
+pub(crate) fn first_record(samples: &Samples, schema: &Schema) -> Option<String> {
+    let values: Vec<(&str, &Value)> = match samples.inputs.as_slice() {
+        // One matrix: its columns are those of the data, in their order.
+        [matrix] if matrix.shape.get(1).copied() == i64::try_from(schema.columns.len()).ok() => {
+            schema.columns.iter().map(SchemaColumn::name).zip(&matrix.data).collect()
+        }
+        inputs => inputs
+            .iter()
+            .map(|input| Some((input.name.as_str(), input.data.first()?)))
+            .collect::<Option<_>>()?,
+    };
+    serde_json::to_string(&Instances { instances: [Record(values)] }).ok()
+}
+
+#[derive(serde::Serialize)]
+struct Instances<'a> {
+    instances: [Record<'a>; 1],
+}
+
+/// Values by name in the order of the data, which a map of `serde_json` would lose.
+struct Record<'a>(Vec<(&'a str, &'a Value)>);
+
+impl Serialize for Record<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(self.0.len()))?;
+        self.0.iter().try_for_each(|(name, value)| map.serialize_entry(name, value))?;
+        map.end()
+    }
 }
 
 fn zero(input: &TensorMetadata) -> Value {

@@ -1,35 +1,26 @@
 //! From a Model's source to a verified revision on disk, and nothing fetched twice.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use modelwright_artifact::{
-    AccessRules, Class, Connection, Digest, FetchRequest, Probe, Progress, PublishRequest, ResolveRequest,
-    Retry, SourceUri,
+    AccessRules, Class, Connection, FetchRequest, Probe, Progress, PublishRequest, ResolveRequest, Retry,
+    SourceUri,
 };
 
 use super::folder::{ModelFolder, SourceRecord};
 use super::manifests::{Entry, Secrets};
+use super::offer::{Offer, Revision};
 use crate::failure::Failure;
 use crate::support;
 
 /// How long a look at a source that was fetched before may take: there is something to serve in the meantime.
 const LOOK: Retry = Retry { timeout: Duration::from_secs(2), attempts: 2 };
 
-/// A revision that is on disk and verified.
-#[derive(Clone, Debug)]
-pub(crate) struct Revision {
-    pub(crate) digest: Digest,
-    pub(crate) folder: PathBuf,
-}
-
 /// What became of a source.
 #[derive(Debug)]
 pub(crate) struct Resolution {
     /// What to serve.
-    pub(crate) revision: Revision,
-    /// Why that is not what the source holds now, if it is not: the former revision is served in its place.
-    pub(crate) instead: Option<Failure>,
+    pub(crate) offer: Offer,
     /// Whether bytes on disk turned out to be damaged and were fetched again.
     pub(crate) repaired: bool,
     /// What is remembered of the source.
@@ -84,7 +75,7 @@ impl Source {
         let mut repaired = false;
         if let Some(record) = &former {
             match self.is_current(record).await {
-                Ok(true) => match self.verify(record.revision).await {
+                Ok(true) => match self.folder.verified(record.revision).await {
                     Ok(revision) => return Ok(self.resolved(revision, record.clone(), false)),
                     Err(failure) => repaired = self.discard(record, &failure)?,
                 },
@@ -101,7 +92,7 @@ impl Source {
 
     fn resolved(&self, revision: Revision, record: SourceRecord, repaired: bool) -> Resolution {
         self.folder.prune(&revision.digest);
-        Resolution { revision, instead: None, repaired, record }
+        Resolution { offer: Offer::of(revision), repaired, record }
     }
 
     /// Whether the record still says what the source holds. A pinned digest that was fetched needs no look at the source.
@@ -113,16 +104,6 @@ impl Source {
         look.connection.retry = LOOK;
         let probe = modelwright_artifact::probe(&look).await?;
         Ok(probe.is_conclusive() && record.fingerprint == fingerprint(&probe)?)
-    }
-
-    async fn verify(&self, digest: Digest) -> Result<Revision, Failure> {
-        let folder = self.folder.revision(&digest);
-        let path = folder.clone();
-        // Hashing is work, not waiting.
-        let verified =
-            tokio::task::spawn_blocking(move || modelwright_artifact::verify(&path, &digest)).await;
-        verified.map_err(|error| Failure::bug(format!("verifying a revision failed: {error}")))??;
-        Ok(Revision { digest, folder })
     }
 
     /// Deletes a revision whose bytes on disk are not what they were, and tells whether there was one.
@@ -168,15 +149,17 @@ impl Source {
         let Some(record) = former.filter(|record| record.pinned == self.request.digest) else {
             return Err(failure);
         };
-        match self.verify(record.revision).await {
-            Ok(revision) => Ok(Resolution { revision, instead: Some(failure), repaired: false, record }),
+        match self.folder.verified(record.revision).await {
+            Ok(revision) => {
+                Ok(Resolution { offer: Offer { revision, instead: Some(failure) }, repaired: false, record })
+            }
             Err(_) => Err(failure),
         }
     }
 
     /// Publishes what was resolved where `copyTo` says, unless the record says that this was done.
     pub(crate) async fn copy(&self, resolution: &Resolution, progress: &dyn Progress) -> Result<(), Failure> {
-        let Resolution { revision, record, .. } = resolution;
+        let Resolution { offer: Offer { revision, .. }, record, .. } = resolution;
         let Some((prefix, connection)) = &self.copy_to else { return Ok(()) };
         let target = Some(prefix.to_string());
         if record.copied_to == target {
