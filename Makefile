@@ -1,12 +1,12 @@
 # Thin names for the project's chores; the work is in `cargo xtask` and cargo itself.
 .DEFAULT_GOAL := help
-MODEL ?= examples/iris-classifier/model.yaml
+MODEL ?= examples/breast-cancer/model.yaml
 .PHONY: help run test lint bench docs
 
 help: ## Show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
-run: ## Serve an example model on 127.0.0.1:8080 (MODEL=path/to/model.yaml serves another)
+run: ## Train and serve an example on 127.0.0.1:8080 (MODEL=path/to/model.yaml takes another)
 	cargo xtask onnxruntime
 	cargo xtask examples
 	cargo run --quiet --package modelwright -- run $(MODEL)
@@ -26,8 +26,8 @@ lint: ## Formatting, clippy, generated files, and cargo-deny where it is install
 	@if cargo deny --version >/dev/null 2>&1; then cargo deny check; \
 	else echo "cargo-deny is not installed: cargo install --locked cargo-deny"; fi
 
-bench: ## Measure the server: requests per second, latency, memory, start-up
-	cargo xtask bench
+bench: ## Measure the server: requests per second, latency, memory, start-up (cargo xtask bench trainer: training)
+	cargo xtask bench server
 
 docs: ## Regenerate crds/ and the manifest reference from the types
 	cargo xtask crds

@@ -1,4 +1,4 @@
-//! The project's chores, run as `cargo xtask COMMAND`: generated files, ONNX Runtime, example models, test servers.
+//! The project's chores, run as `cargo xtask COMMAND`: generated files, ONNX Runtime, example models, test servers, benches.
 #![forbid(unsafe_code)]
 
 mod bench;
@@ -21,8 +21,9 @@ struct Arguments {
 /// One variant per chore; each lives in the module of the same name.
 #[derive(Subcommand)]
 enum Command {
-    /// Measure the served examples: requests per second, latency, CPU, memory, start-up.
-    Bench(bench::Options),
+    /// Measure the server or the trainer on this machine.
+    #[command(subcommand)]
+    Bench(bench::Bench),
     /// Write the custom resource definitions from the types.
     Crds {
         /// Write nothing; fail if a file is stale.
@@ -50,7 +51,7 @@ enum Command {
 
 fn main() -> anyhow::Result<()> {
     match Arguments::parse().command {
-        Command::Bench(options) => bench::run(&options)?,
+        Command::Bench(bench) => bench::run(&bench)?,
         Command::Crds { check } => crds::generate(check)?,
         Command::Docs { check } => docs::generate(check)?,
         Command::OnnxRuntime { print } => {

@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: measures the served examples on this machine, from outside, over loopback.
+//! `cargo xtask bench server`: measures the served examples on this machine, from outside, over loopback.
 //!
 //! The floor is the same server answering `GET /v2/health/live`: what HTTP alone costs. Figures of one run compare with
 //! each other, not with another machine's; the CPU time per request is the one that survives a busy machine.
@@ -16,7 +16,7 @@ use anyhow::{Context as _, bail, ensure};
 /// Connections of one measurement each.
 const CONCURRENCIES: [usize; 3] = [1, 8, 64];
 
-/// Options of the bench.
+/// Options of the bench of the server.
 #[derive(clap::Args)]
 pub(crate) struct Options {
     /// Seconds per measurement.
@@ -27,7 +27,7 @@ pub(crate) struct Options {
     examples: Vec<String>,
 }
 
-pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
+pub(super) fn run(options: &Options) -> anyhow::Result<()> {
     let status =
         Command::new("cargo").args(["build", "--release", "--quiet", "--package", "modelwright"]).status()?;
     ensure!(status.success(), "the release build failed");
