@@ -391,7 +391,7 @@ fn manual_approval_waits_for_a_pin_and_a_pin_goes_back() {
 fn long_training() -> String {
     training_with(
         "data: {source: {uri: 'file:data.csv'}, target: bought}",
-        "builtin: {epochs: 60, batchSize: 4, layers: [{units: 256, dropout: 0.1}, {units: 64}], earlyStopping: {enabled: \
+        "builtin: {epochs: 300, batchSize: 4, layers: [{units: 256, dropout: 0.1}, {units: 64}], earlyStopping: {enabled: \
          false}, seed: 5}",
         &[],
     )
