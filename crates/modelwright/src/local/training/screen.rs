@@ -62,9 +62,7 @@ impl Screen {
     /// Ends the bar and shows what came of it.
     pub(super) fn finish(&mut self, made: &Made) {
         let metrics = &made.metrics;
-        if let Some(bar) = self.bar.take() {
-            bar.finish_and_clear();
-        }
+        self.clear();
         let epochs = metrics.history.len();
         let continued = made.resumed_from.map_or_else(String::new, |position| {
             format!(", continued after epoch {} and {} steps", position.epochs, position.steps)
@@ -76,6 +74,12 @@ impl Screen {
             metrics.epoch
         ));
         self.terminal.note(&table(metrics));
+    }
+
+    fn clear(&mut self) {
+        if let Some(bar) = self.bar.take() {
+            bar.finish_and_clear();
+        }
     }
 
     fn message(&self, epoch: u32) -> String {
@@ -94,12 +98,23 @@ impl Screen {
     }
 }
 
+impl Drop for Screen {
+    /// A training that failed or was interrupted leaves no bar behind.
+    fn drop(&mut self) {
+        self.clear();
+    }
+}
+
 impl Observer for Screen {
     fn step(&mut self, progress: &StepProgress) {
-        self.epochs = progress.epochs;
+        let first = std::mem::replace(&mut self.epochs, progress.epochs) == 0;
         let Some(bar) = &self.bar else { return };
         bar.set_length(u64::from(progress.epochs) * progress.steps);
         bar.set_position(u64::from(progress.epoch - 1) * progress.steps + progress.step);
+        if first {
+            // What a former run did says nothing about how fast this one is.
+            bar.reset_eta();
+        }
         if progress.step == 1 {
             bar.set_message(self.message(progress.epoch));
         }
