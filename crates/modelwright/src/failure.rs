@@ -73,13 +73,13 @@ impl From<modelwright_trainer::pipeline::Error> for Failure {
 
 impl From<modelwright_trainer::evaluate::EvaluateError> for Failure {
     fn from(error: modelwright_trainer::evaluate::EvaluateError) -> Self {
-        Self::new(error.exit_code(), error.reason(), error.to_string())
+        modelwright_trainer::pipeline::Error::from(error).into()
     }
 }
 
 impl From<modelwright_trainer::data::DataError> for Failure {
     fn from(error: modelwright_trainer::data::DataError) -> Self {
-        Self::new(error.exit_code(), error.reason(), error.to_string())
+        modelwright_trainer::pipeline::Error::from(error).into()
     }
 }
 

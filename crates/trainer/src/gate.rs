@@ -4,7 +4,7 @@
 
 use modelwright_api::training::{Approval, Beat, Gate, Requirement, Task};
 
-use crate::evaluate::{Direction, EvaluateError, Metric, parse_name};
+use crate::evaluate::{EvaluateError, parse_name};
 use crate::pipeline::metrics::MetricsDocument;
 
 /// What is known of the revision that is served now.
@@ -156,14 +156,6 @@ fn unmet(requirement: &Requirement, measured: &MetricsDocument) -> Option<Refusa
     Some(Refusal::Bound { metric, value, bound })
 }
 
-/// Whether `other` is better than `value` by the primary metric of the task.
-fn is_better(other: f64, value: f64, task: Task) -> bool {
-    match Metric::primary(task).direction() {
-        Direction::Higher => other > value,
-        Direction::Lower => other < value,
-    }
-}
-
 fn primary(measured: &MetricsDocument) -> Result<(String, f64), Refusal> {
     let metric = measured.primary_name();
     match measured.primary_value() {
@@ -184,7 +176,7 @@ fn worse_than_baseline(measured: &MetricsDocument) -> Option<Refusal> {
         .baselines
         .iter()
         .filter_map(|baseline| Some((&baseline.name, *baseline.metrics.get(&metric)?)))
-        .find(|(_, other)| is_better(*other, value, measured.task))
+        .find(|(_, other)| measured.primary.direction().better(*other, value))
         .map(|(name, baseline)| Refusal::WorseThanBaseline {
             metric: metric.clone(),
             value,
@@ -203,12 +195,11 @@ fn worse_than_active(measured: &MetricsDocument, active: &Active) -> Option<Refu
     };
     match primary(measured) {
         Err(refusal) => Some(refusal),
-        Ok((metric, value)) => is_better(active, value, measured.task).then_some(Refusal::WorseThanActive {
-            metric,
-            value,
-            id,
-            active,
-        }),
+        Ok((metric, value)) => measured
+            .primary
+            .direction()
+            .better(active, value)
+            .then_some(Refusal::WorseThanActive { metric, value, id, active }),
     }
 }
 

@@ -5,7 +5,7 @@ use std::fmt;
 use modelwright_api::contract::ExitCode;
 use modelwright_api::training::Task;
 
-use super::metric::{Direction, Metric};
+use super::metric::Metric;
 
 /// The rows that a metric is of.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -36,14 +36,6 @@ pub enum Named {
 }
 
 impl Named {
-    /// Which values are better.
-    pub const fn direction(self) -> Direction {
-        match self {
-            Self::Loss => Direction::Lower,
-            Self::Metric(metric) => metric.direction(),
-        }
-    }
-
     const fn name(self) -> &'static str {
         match self {
             Self::Loss => "loss",
@@ -59,6 +51,18 @@ pub struct MetricName {
     pub set: Set,
     /// What is measured.
     pub named: Named,
+}
+
+impl MetricName {
+    /// A metric of the validation rows.
+    pub const fn validation(metric: Metric) -> Self {
+        Self { set: Set::Validation, named: Named::Metric(metric) }
+    }
+
+    /// A metric of the test rows.
+    pub const fn test(metric: Metric) -> Self {
+        Self { set: Set::Test, named: Named::Metric(metric) }
+    }
 }
 
 impl fmt::Display for MetricName {

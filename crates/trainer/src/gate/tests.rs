@@ -1,6 +1,7 @@
 use rstest::rstest;
 
 use super::*;
+use crate::evaluate::Metric;
 use crate::pipeline::metrics::{BaselineMetrics, Rows};
 
 fn measured(metrics: &[(&str, f64)]) -> MetricsDocument {
@@ -9,7 +10,7 @@ fn measured(metrics: &[(&str, f64)]) -> MetricsDocument {
     MetricsDocument {
         version: MetricsDocument::version(),
         task: Task::Binary,
-        primary: Metric::primary(Task::Binary).name().to_owned(),
+        primary: Metric::primary(Task::Binary),
         metrics: map(metrics),
         baselines: vec![
             BaselineMetrics { name: "majority class".to_owned(), metrics: map(&[("valAccuracy", 0.6)]) },

@@ -5,12 +5,10 @@ use std::collections::BTreeMap;
 use modelwright_api::training::Task;
 
 use super::Prepared;
-use super::metrics::{
-    BaselineMetrics, ColumnImportance, Epoch, MetricsDocument, Rows as RowCounts, prefixed,
-};
+use super::metrics::{BaselineMetrics, ColumnImportance, Epoch, MetricsDocument, Rows as RowCounts};
 use super::prepared::Rows;
 use crate::evaluate::importance::REPEATS;
-use crate::evaluate::{self, Baselines, Metric, RocCurve};
+use crate::evaluate::{self, Baselines, Metric, MetricName, Named, RocCurve, Set};
 use crate::matrix::{Predictions, Targets};
 use crate::training::Trained;
 
@@ -30,16 +28,9 @@ pub(super) struct Pictures {
 
 pub(super) fn measure(prepared: &Prepared, trained: &Trained) -> Measured {
     let task = prepared.task();
-    let sets = [("val", Some(&prepared.validation)), ("test", prepared.test.as_ref())];
-    let of = |predict: &dyn Fn(&Rows) -> Predictions| -> BTreeMap<String, f64> {
-        let measured =
-            sets.iter().filter_map(|(name, rows)| Some((name, (*rows)?))).flat_map(|(name, rows)| {
-                let measured = evaluate::measure(task, &predict(rows), &rows.examples.targets);
-                measured.into_iter().map(move |(metric, value)| (prefixed(name, metric.name()), value))
-            });
-        measured.collect()
-    };
-    let mut metrics = of(&|rows| prepared.predict(&trained.network, rows));
+    let validation = prepared.predict(&trained.network, &prepared.validation);
+    let test = prepared.test.as_ref().map(|rows| prepared.predict(&trained.network, rows));
+    let mut metrics = all_metrics(prepared, &validation, test.as_ref());
     let history = history(trained);
     // Where the best weights are not restored, those of the last epoch were taken.
     let restored =
@@ -51,17 +42,20 @@ pub(super) fn measure(prepared: &Prepared, trained: &Trained) -> Measured {
     }
     let baselines = Baselines::fit(&prepared.training.examples);
     let baselines = [&baselines.constant, &baselines.linear]
-        .map(|baseline| BaselineMetrics {
-            name: baseline.name().to_owned(),
-            metrics: of(&|rows| baseline.predict(&rows.examples.inputs)),
+        .map(|baseline| {
+            let predict = |rows: &Rows| baseline.predict(&rows.examples.inputs);
+            let test = prepared.test.as_ref().map(predict);
+            BaselineMetrics {
+                name: baseline.name().to_owned(),
+                metrics: all_metrics(prepared, &predict(&prepared.validation), test.as_ref()),
+            }
         })
         .to_vec();
-    let validation = prepared.predict(&trained.network, &prepared.validation);
     let targets = &prepared.validation.examples.targets;
     let document = MetricsDocument {
         version: MetricsDocument::version(),
         task,
-        primary: Metric::primary(task).name().to_owned(),
+        primary: Metric::primary(task),
         metrics,
         baselines,
         rows: RowCounts {
@@ -82,6 +76,24 @@ pub(super) fn measure(prepared: &Prepared, trained: &Trained) -> Measured {
         }
     };
     Measured { document, validation, pictures }
+}
+
+/// All metrics of predictions of the validation rows, and of the test rows where there are such, by their names.
+fn all_metrics(
+    prepared: &Prepared,
+    validation: &Predictions,
+    test: Option<&Predictions>,
+) -> BTreeMap<String, f64> {
+    let of = |set: Set, rows: &Rows, predictions: &Predictions| {
+        let measured = evaluate::measure(prepared.task(), predictions, &rows.examples.targets);
+        let named = |(metric, value)| (MetricName { set, named: Named::Metric(metric) }.to_string(), value);
+        measured.into_iter().map(named).collect::<Vec<_>>()
+    };
+    let test = prepared.test.as_ref().zip(test).map(|(rows, predictions)| of(Set::Test, rows, predictions));
+    of(Set::Validation, &prepared.validation, validation)
+        .into_iter()
+        .chain(test.into_iter().flatten())
+        .collect()
 }
 
 fn history(trained: &Trained) -> Vec<Epoch> {

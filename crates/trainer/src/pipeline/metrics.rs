@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use modelwright_api::training::Task;
 use serde::{Deserialize, Serialize};
 
+use crate::evaluate::{Metric, MetricName};
+
 /// The name of the file in a revision's folder.
 pub const METRICS_FILE: &str = "metrics.json";
 /// The version of the file that is written and read.
@@ -19,7 +21,7 @@ pub struct MetricsDocument {
     /// What is predicted.
     pub task: Task,
     /// The metric that models of this task are compared by, without prefix, such as `accuracy`.
-    pub primary: String,
+    pub primary: Metric,
     /// The model's own.
     pub metrics: BTreeMap<String, f64>,
     /// Those of the simple models.
@@ -120,13 +122,6 @@ impl MetricsDocument {
 
     /// The name of the primary metric on the validation rows, such as `valAccuracy`.
     pub fn primary_name(&self) -> String {
-        prefixed("val", &self.primary)
+        MetricName::validation(self.primary).to_string()
     }
-}
-
-/// The name of a metric on a set of rows: `val` and `rocAuc` make `valRocAuc`.
-pub fn prefixed(set: &str, metric: &str) -> String {
-    let mut letters = metric.chars();
-    let first = letters.next().map(|letter| letter.to_ascii_uppercase());
-    set.chars().chain(first).chain(letters).collect()
 }

@@ -3,10 +3,10 @@
 use modelwright_api::training::{ColumnKind, Scale};
 
 use super::measure::Pictures;
-use super::metrics::{MetricsDocument, prefixed};
+use super::metrics::MetricsDocument;
 use super::{Error, Prepared};
 use crate::evaluate::importance::REPEATS;
-use crate::evaluate::{Direction, Metric};
+use crate::evaluate::{Direction, Metric, MetricName};
 use crate::features::{ColumnSummary as Summary, PreparedKind, Range};
 use crate::report::{
     Better, ColumnSummary, ColumnValues, Epoch, Evaluation, FeatureImportance, Importance, Learning,
@@ -89,7 +89,8 @@ fn metrics(measured: &MetricsDocument) -> Vec<MetricRow> {
     let primary = Metric::primary(measured.task);
     let others = Metric::of(measured.task).iter().copied().filter(|metric| *metric != primary);
     let row = |metric: Metric| {
-        let [validation, test] = ["val", "test"].map(|set| prefixed(set, metric.name()));
+        let [validation, test] =
+            [MetricName::validation(metric), MetricName::test(metric)].map(|name| name.to_string());
         let of_baseline = |index: usize| measured.baselines.get(index)?.metrics.get(&validation).copied();
         MetricRow {
             label: metric.label().to_owned(),

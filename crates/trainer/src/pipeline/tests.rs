@@ -11,9 +11,10 @@ use rstest::rstest;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::metrics::{MetricsDocument, prefixed};
+use super::metrics::MetricsDocument;
 use super::{Request, prepare};
 use crate::data::{DataFile, FileSet};
+use crate::evaluate::{Metric, MetricName};
 use crate::network::simd_class;
 use crate::training::{EpochRecord, Observer, StepProgress};
 
@@ -58,7 +59,7 @@ struct Scores {
     name: String,
     data: PathBuf,
     target: String,
-    metric: String,
+    metric: Metric,
     network: Spread,
     linear: Spread,
     /// The test rows of each split.
@@ -115,7 +116,7 @@ fn network_and_baseline_are_as_good_as_those_of_scikit_learn(
             },
         });
         let measured = train(&request(&training, Some(&validation), spec), &folder.path().join("revision"));
-        let metric = prefixed("val", &set.metric);
+        let metric = MetricName::validation(set.metric).to_string();
         network += measured.metrics[&metric] / set.tests.len() as f64;
         linear += measured.baselines[1].metrics[&metric] / set.tests.len() as f64;
     }

@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
-use modelwright_trainer::evaluate::Metric;
-use modelwright_trainer::pipeline::metrics::{MetricsDocument, prefixed};
+use modelwright_trainer::evaluate::{Metric, MetricName, Named, Set};
+use modelwright_trainer::pipeline::metrics::MetricsDocument;
 use modelwright_trainer::pipeline::{Made, Prepared};
 use modelwright_trainer::training::{EpochRecord, Observer, StepProgress};
 
@@ -150,10 +150,11 @@ fn style(template: &str) -> ProgressStyle {
 pub(super) fn table(metrics: &MetricsDocument) -> String {
     let mut rows = vec![vec!["metric".to_owned(), "model".to_owned()]];
     rows[0].extend(metrics.baselines.iter().map(|baseline| baseline.name.clone()));
-    let sets = if metrics.rows.test.is_some() { &["val", "test"][..] } else { &["val"] };
-    for set in sets {
-        for metric in Metric::of(metrics.task) {
-            let name = prefixed(set, metric.name());
+    let sets =
+        if metrics.rows.test.is_some() { &[Set::Validation, Set::Test][..] } else { &[Set::Validation] };
+    for &set in sets {
+        for &metric in Metric::of(metrics.task) {
+            let name = MetricName { set, named: Named::Metric(metric) }.to_string();
             let Some(value) = metrics.metrics.get(&name) else { continue };
             let of_baseline = metrics.baselines.iter().map(|baseline| {
                 baseline.metrics.get(&name).map_or_else(|| "-".to_owned(), |value| format!("{value:.4}"))
