@@ -26,6 +26,18 @@ pub(crate) fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
 }
 
+/// ONNX Runtime's library, where the tests find it.
+pub(crate) fn onnxruntime() -> PathBuf {
+    let name = if cfg!(target_os = "macos") { "libonnxruntime.dylib" } else { "libonnxruntime.so" };
+    std::env::var_os("ORT_DYLIB_PATH").map_or_else(
+        || {
+            let cache = modelwright_test_servers::cache_folder().unwrap();
+            cache.join("onnxruntime").join(modelwright_runtime::library::RELEASE).join(name)
+        },
+        PathBuf::from,
+    )
+}
+
 /// A small real model that is part of the repository: adds two vectors.
 pub(crate) fn fixture(name: &str) -> PathBuf {
     repository().join("crates/runtime/testdata").join(name)

@@ -19,6 +19,25 @@ fn crd_prints_the_committed_file() {
 }
 
 #[test]
+fn library_does_not_report_to_its_makers() {
+    let bench = Workbench::new();
+    let home = bench.path("home");
+    std::fs::create_dir(&home).unwrap();
+    let file = bench.copy_fixture("add.onnx", "add.onnx");
+    let manifest = format!(
+        "apiVersion: modelwright.dev/v1alpha1\nkind: Model\nmetadata: {{name: add}}\nspec: {{source: {{uri: 'file:{}'}}}}\n",
+        file.display()
+    );
+    // The library is named, because the cache folder is another one with another home.
+    let library = crate::command::onnxruntime();
+    let mut command = bench.run_command(&manifest);
+    command.arg("--once").env("HOME", &home).env_remove("XDG_CACHE_HOME").env("ORT_DYLIB_PATH", library);
+    finish(&mut command).expect_code(0);
+    // Where reporting was on, the device's number lies there.
+    assert!(!home.join(".cache/Microsoft").exists());
+}
+
+#[test]
 fn resolve_reports_digest_size_and_signature() {
     let bench = Workbench::new();
     let file = bench.copy_fixture("add.onnx", "add.onnx");

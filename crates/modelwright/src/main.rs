@@ -27,6 +27,8 @@ use crate::arguments::{Arguments, Command, LogFormat};
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ProcessExit {
+    // First, because it needs to be alone in the process. Where it cannot help, loading the library says so.
+    modelwright_runtime::telemetry::refuse();
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => {

@@ -18,6 +18,7 @@ pub mod memory;
 pub mod model;
 mod rejection;
 pub mod session;
+pub mod telemetry;
 mod values;
 mod warmup;
 

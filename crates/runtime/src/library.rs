@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use ort::environment::Environment;
 use ort::logging::LogLevel;
 
-use crate::error::Error;
+use crate::{error::Error, telemetry};
 
 /// The release that `cargo xtask onnxruntime` fetches.
 pub const RELEASE: &str = "1.32.0";
@@ -153,6 +153,12 @@ fn open(path: &Path) -> Result<Library, Error> {
     let version = read_version(&path).map_err(&broken)?;
     if !new_enough(&version) {
         return Err(Error::LibraryTooOld { path, version, minimum: MINIMUM });
+    }
+    if !telemetry::is_refused() {
+        tracing::warn!(
+            "ONNX Runtime may report its use to its makers; set {}=1 to keep it from that",
+            telemetry::VARIABLE
+        );
     }
     let environment = ort::init_from(&path)
         .map_err(|error| broken(error.to_string()))?

@@ -151,6 +151,8 @@ pub mod environment {
     pub const LOG: &str = "MODELWRIGHT_LOG";
     /// The path of ONNX Runtime's library.
     pub const ONNX_RUNTIME: &str = "ORT_DYLIB_PATH";
+    /// `1` keeps ONNX Runtime from reporting to its makers; images carry it, and containers must keep it.
+    pub const NO_TELEMETRY: &str = "ORT_DISABLE_TELEMETRY";
     /// For the operator: the image of CPU servers.
     pub const IMAGE_CPU: &str = "MODELWRIGHT_IMAGE_CPU";
     /// For the operator: the image of CUDA servers.

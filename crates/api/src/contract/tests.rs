@@ -106,6 +106,7 @@ fn paths_environment_and_credentials_are_the_documents() {
             environment::CPUS,
             environment::LOG,
             environment::ONNX_RUNTIME,
+            environment::NO_TELEMETRY,
             environment::IMAGE_CPU,
             environment::IMAGE_CUDA,
         ]
