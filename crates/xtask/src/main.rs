@@ -5,6 +5,7 @@ mod bench;
 mod crds;
 mod docs;
 mod examples;
+mod image;
 mod onnxruntime;
 mod test_servers;
 mod wheel;
@@ -45,6 +46,8 @@ enum Command {
     },
     /// Get the models of the examples that are too large to commit.
     Examples,
+    /// Write Modelwright's container image as an OCI archive, without Docker, root or a registry.
+    Image(image::Options),
     /// Build and install the object storage servers that tests start; minutes the first time.
     TestServers,
 }
@@ -63,6 +66,7 @@ fn main() -> anyhow::Result<()> {
             }
         }
         Command::Examples => examples::fetch()?,
+        Command::Image(options) => image::run(&options)?,
         Command::TestServers => test_servers::install()?,
     }
     Ok(())
