@@ -2,13 +2,18 @@
 #![forbid(unsafe_code)]
 
 mod bench;
+mod cluster;
 mod crds;
 mod docs;
+mod e2e;
 mod examples;
+mod go;
 mod image;
 mod onnxruntime;
 mod test_servers;
 mod wheel;
+
+use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
@@ -25,6 +30,9 @@ enum Command {
     /// Measure the server or the trainer on this machine.
     #[command(subcommand)]
     Bench(bench::Bench),
+    /// A real Kubernetes on this machine, for tests and to try Modelwright out.
+    #[command(subcommand)]
+    Cluster(cluster::Cluster),
     /// Write the custom resource definitions from the types.
     Crds {
         /// Write nothing; fail if a file is stale.
@@ -37,6 +45,8 @@ enum Command {
         #[arg(long)]
         check: bool,
     },
+    /// Run the tests that need a real Kubernetes, on clusters of their own.
+    E2e(e2e::E2e),
     /// Get ONNX Runtime's CPU library into the cache folder, from its Python wheel.
     #[command(name = "onnxruntime")]
     OnnxRuntime {
@@ -50,13 +60,28 @@ enum Command {
     Image(image::Options),
     /// Build and install the object storage servers that tests start; minutes the first time.
     TestServers,
+    /// Install the Debian packages that clusters need and that are missing; as root, or with sudo.
+    Setup,
 }
 
-fn main() -> anyhow::Result<()> {
+fn main() -> ExitCode {
+    // Not by returning it: that would add a stack backtrace wherever one is asked for of panics.
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> anyhow::Result<()> {
     match Arguments::parse().command {
         Command::Bench(bench) => bench::run(&bench)?,
+        Command::Cluster(cluster) => cluster::run(&cluster)?,
         Command::Crds { check } => crds::generate(check)?,
         Command::Docs { check } => docs::generate(check)?,
+        Command::E2e(e2e) => e2e::run(&e2e)?,
         Command::OnnxRuntime { print } => {
             let library = onnxruntime::ensure_library()?;
             if print {
@@ -66,6 +91,7 @@ fn main() -> anyhow::Result<()> {
             }
         }
         Command::Examples => examples::fetch()?,
+        Command::Setup => cluster::requirements::install()?,
         Command::Image(options) => image::run(&options)?,
         Command::TestServers => test_servers::install()?,
     }

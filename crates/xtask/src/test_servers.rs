@@ -34,14 +34,18 @@ pub(crate) fn install() -> anyhow::Result<()> {
     Ok(())
 }
 
-enum Outcome {
+/// What became of a program.
+pub(crate) enum Outcome {
+    /// It was installed already.
     Present,
+    /// It is now.
     Installed,
     /// The tool that is missing.
     Skipped(&'static str),
 }
 
-fn install_one(program: Program) -> anyhow::Result<Outcome> {
+/// Installs one program unless it is there.
+pub(crate) fn install_one(program: Program) -> anyhow::Result<Outcome> {
     if program.file()?.is_file() {
         return Ok(Outcome::Present);
     }

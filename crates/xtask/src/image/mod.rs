@@ -51,6 +51,13 @@ pub(crate) struct Options {
     refresh: bool,
 }
 
+/// Writes the image with the program as the tests were built with, and returns the archive.
+pub(crate) fn build_for_tests() -> anyhow::Result<PathBuf> {
+    let output = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/image/debug.tar");
+    run(&Options { output: output.clone(), tag: None, debug: true, gzip: false, refresh: false })?;
+    Ok(output)
+}
+
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let facts = program::facts()?;
     let name = options.tag.clone().unwrap_or_else(|| format!("localhost/modelwright:{}", facts.version));
