@@ -1,0 +1,5 @@
+//! Tests against a control plane whose nodes are scripted.
+mod faults;
+mod objects;
+mod scale;
+mod scripted_node;
