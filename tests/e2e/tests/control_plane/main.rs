@@ -1,5 +1,6 @@
 //! Tests against a control plane whose nodes are scripted.
 mod faults;
+mod manifests;
 mod objects;
 mod scale;
 mod scripted_node;
