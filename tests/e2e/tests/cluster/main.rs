@@ -1,0 +1,7 @@
+//! Tests of the clusters that `cargo xtask cluster` starts: what they leave, what they survive, where their packets go.
+//! They need root and start clusters themselves, one test at a time.
+
+mod isolation;
+mod machine;
+mod recovery;
+mod side_by_side;

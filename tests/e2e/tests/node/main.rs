@@ -1,0 +1,2 @@
+//! Tests with pods that run.
+mod serving;
