@@ -42,6 +42,7 @@ fn two_clusters_do_not_meet_and_leave_nothing() {
     second.down().unwrap();
     for cluster in [&first, &second] {
         assert!(!cluster.state().exists());
+        eventually("nobody watches over it", || !cluster.is_watched());
         assert!(cluster.processes().is_empty(), "{:?}", cluster.processes());
     }
     // The machine's first process may take a moment to collect the dead.
