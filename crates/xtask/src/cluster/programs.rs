@@ -29,6 +29,8 @@ const KUBE: [&str; 7] = [
     "kubectl",
     "kubelet",
 ];
+/// What the names of folders begin with that builds work in.
+const WORK: &str = ".build-";
 /// The tool that is moved into place last, by which a finished build is known.
 const TOOLS_LAST: &str = "containerd";
 /// runc's sources do not know their version; the compiler is told.
@@ -105,7 +107,13 @@ impl Programs {
         fs::create_dir_all(self.folder())?;
         let lock = File::create(self.folder.join("lock"))?;
         lock.lock().context("cannot lock the folder of the cluster's programs")?;
-        let work = tempfile::Builder::new().prefix(".build-").tempdir_in(&self.folder)?;
+        // One at a time, so another folder is what a build left that was killed.
+        for entry in fs::read_dir(&self.folder)?.flatten() {
+            if entry.file_name().to_string_lossy().starts_with(WORK) {
+                fs::remove_dir_all(entry.path())?;
+            }
+        }
+        let work = tempfile::Builder::new().prefix(WORK).tempdir_in(&self.folder)?;
         build(work.path())
     }
 
