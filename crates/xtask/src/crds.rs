@@ -1,9 +1,6 @@
 //! Writes the custom resource definitions, or finds that they are not what the types say.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::fs;
 
 use anyhow::{Context as _, ensure};
 
@@ -19,7 +16,7 @@ pub(crate) fn generate(check: bool) -> anyhow::Result<()> {
 /// Writes `content` to `path`, which is relative to the repository's root. With `check` nothing is written, and a file
 /// that differs is an error that names the command which repairs it.
 pub(crate) fn keep(path: &str, content: &str, command: &str, check: bool) -> anyhow::Result<()> {
-    let file = root().join(path);
+    let file = crate::root().join(path);
     let current = fs::read_to_string(&file).unwrap_or_default();
     if current == content {
         return Ok(());
@@ -33,11 +30,6 @@ pub(crate) fn keep(path: &str, content: &str, command: &str, check: bool) -> any
     Ok(())
 }
 
-/// The repository's root: `cargo xtask` runs only inside the repository it was built from.
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -46,7 +38,7 @@ mod tests {
     fn stale_file_is_named_with_the_command_that_repairs_it() {
         let error = keep("crds/absent.yaml", "a: 1\n", "cargo xtask crds", true).unwrap_err().to_string();
         assert_eq!(error, "crds/absent.yaml is stale: run `cargo xtask crds` and commit the result");
-        assert!(!root().join("crds/absent.yaml").exists());
+        assert!(!crate::root().join("crds/absent.yaml").exists());
     }
 
     #[test]

@@ -180,7 +180,7 @@ fn logs(tier: Tier) -> anyhow::Result<PathBuf> {
 }
 
 fn workspace() -> PathBuf {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let folder = crate::root();
     folder.canonicalize().unwrap_or(folder)
 }
 

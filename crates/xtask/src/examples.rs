@@ -86,7 +86,7 @@ mod tests {
     #[test]
     fn every_fetched_model_is_the_one_that_its_manifest_pins() {
         for model in &MODELS {
-            let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples").join(model.example);
+            let manifest = crate::root().join("examples").join(model.example);
             let text = fs::read_to_string(manifest.join("model.yaml")).unwrap();
             assert!(text.contains(&format!("sha256:{}", model.sha256)), "{}:\n{text}", model.example);
         }

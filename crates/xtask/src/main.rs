@@ -13,7 +13,10 @@ mod onnxruntime;
 mod test_servers;
 mod wheel;
 
-use std::process::ExitCode;
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use clap::{Parser, Subcommand};
 
@@ -62,6 +65,11 @@ enum Command {
     TestServers,
     /// Install the Debian packages that clusters need and that are missing; as root, or with sudo.
     Setup,
+}
+
+/// The repository's root: `cargo xtask` runs only inside the repository it was built from.
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
 fn main() -> ExitCode {

@@ -5,6 +5,8 @@ use std::{fs, io, path::Path, process::Command, time::Instant};
 use anyhow::{Context as _, bail, ensure};
 use modelwright_test_servers::{Program, REQUIRE, Toolchain, required};
 
+use crate::go;
+
 /// Installs every server that is missing.
 ///
 /// Programs are independent of each other: one without its toolchain is skipped by name, and one that fails does not keep
@@ -83,15 +85,11 @@ pub(crate) fn install_one(program: Program) -> anyhow::Result<Outcome> {
 
 /// Builds one Go program from the pins in `stage` and moves it into `folder`.
 fn build(program: Program, stage: &Path, folder: &Path) -> anyhow::Result<()> {
-    eprintln!("building {}, which takes minutes the first time", program.name());
-    run(Command::new("go")
-        .current_dir(stage)
-        .args(["build", "-mod=readonly", "-trimpath", "-ldflags", "-s -w", "-o", program.name()])
-        .arg(program.package())
-        .envs([("CGO_ENABLED", "0"), ("GOWORK", "off")]))?;
+    let built = stage.join(program.name());
+    go::build(stage, &[program.package()], &built, "", go::Cgo::Off, program.name())?;
     fs::create_dir_all(folder)?;
     // Replaces the same program if another process was faster.
-    fs::rename(stage.join(program.name()), program.file()?).context("cannot move the program")
+    fs::rename(built, program.file()?).context("cannot move the program")
 }
 
 /// Installs the packages of the lock file in `stage` and moves them to `folder`, all at once.

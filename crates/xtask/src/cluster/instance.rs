@@ -10,10 +10,7 @@ use std::{
 
 use anyhow::{Context as _, ensure};
 
-use super::{
-    Programs, images, programs,
-    requirements::{self, Purpose},
-};
+use super::{Programs, programs};
 
 /// How much of a cluster there is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,18 +96,8 @@ impl Instance {
 
     /// Starts the cluster unless it runs, and returns its programs. With an `owner` it ends when that process does.
     pub(crate) fn up(&self, kind: Kind, owner: Option<u32>) -> anyhow::Result<Programs> {
-        let programs = match kind {
-            Kind::ControlPlane => {
-                requirements::check(Purpose::RunControlPlane)?;
-                Programs::build_control_plane()?
-            }
-            Kind::Node => {
-                requirements::check(Purpose::RunNode)?;
-                let programs = Programs::build_all()?;
-                images::ensure(&programs)?;
-                programs
-            }
-        };
+        super::check(kind)?;
+        let programs = super::build(kind)?;
         let started = Instant::now();
         let mut script = self.script(&programs);
         script.arg("up").env("CLUSTER_PORT", free_port()?.to_string());

@@ -90,13 +90,21 @@ pub(crate) fn check(kind: Kind) -> anyhow::Result<()> {
     requirements::check(build)
 }
 
+/// Makes what a cluster needs, as far as it is not there.
+fn build(kind: Kind) -> anyhow::Result<Programs> {
+    let programs = Programs::build(kind)?;
+    if kind == Kind::Node {
+        images::ensure(&programs)?;
+    }
+    Ok(programs)
+}
+
 /// Does what the command line says.
 pub(crate) fn run(command: &Cluster) -> anyhow::Result<()> {
     match command {
         Cluster::Build => {
             requirements::check(Purpose::BuildNode)?;
-            let programs = Programs::build_all()?;
-            images::ensure(&programs)?;
+            let programs = build(Kind::Node)?;
             eprintln!("the programs are in {}", programs.folder().display());
         }
         Cluster::Up { name, control_plane_only, owner } => {

@@ -11,10 +11,7 @@ use std::{
 use anyhow::{Context as _, ensure};
 use modelwright_test_servers::{cache_folder, sha256};
 
-use super::{
-    Kind,
-    requirements::{self, Purpose},
-};
+use super::Kind;
 use crate::go;
 
 /// Counts up when other programs come of the same sources.
@@ -43,29 +40,22 @@ pub(crate) struct Programs {
 
 /// Where the Go modules and the script are.
 pub(crate) fn sources() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/cluster")
+    crate::root().join("tests/cluster")
 }
 
 impl Programs {
-    /// Compiles what a control plane needs, as far as it is not there.
-    pub(crate) fn build_control_plane() -> anyhow::Result<Self> {
+    /// Compiles what a cluster needs, as far as it is not there.
+    pub(crate) fn build(kind: Kind) -> anyhow::Result<Self> {
         let programs = Self::folder_of_sources()?;
-        if !programs.are_built(Kind::ControlPlane) {
-            requirements::check(Purpose::BuildControlPlane)?;
-            programs.locked(|work| programs.kube(work))?;
-        }
-        Ok(programs)
-    }
-
-    /// Compiles everything, as far as it is not there.
-    pub(crate) fn build_all() -> anyhow::Result<Self> {
-        let programs = Self::build_control_plane()?;
-        if !programs.are_built(Kind::Node) {
-            requirements::check(Purpose::BuildNode)?;
+        if !programs.are_built(kind) {
             programs.locked(|work| {
-                programs.pause(work)?;
-                programs.tools(work)?;
-                programs.runc(work)
+                programs.kube(work)?;
+                if kind == Kind::Node {
+                    programs.pause(work)?;
+                    programs.tools(work)?;
+                    programs.runc(work)?;
+                }
+                Ok(())
             })?;
         }
         Ok(programs)

@@ -53,7 +53,7 @@ pub(crate) struct Options {
 
 /// Writes the image with the program as the tests were built with, and returns the archive.
 pub(crate) fn build_for_tests() -> anyhow::Result<PathBuf> {
-    let output = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/image/debug.tar");
+    let output = crate::root().join("target/image/debug.tar");
     run(&Options { output: output.clone(), tag: None, debug: true, gzip: false, refresh: false })?;
     Ok(output)
 }
@@ -103,10 +103,10 @@ fn onnxruntime_layer(library: &Path) -> anyhow::Result<Layer> {
 fn program_layer(program: &Path, facts: &Facts, profile: Profile) -> anyhow::Result<Layer> {
     let note = if profile == Profile::Debug { ", debug build" } else { "" };
     let title = format!("modelwright {}{note}", facts.version);
-    let license = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../LICENSE"));
+    let license = crate::root().join("LICENSE");
     let mut layer = Layer::from_files(
         title,
-        [(PROGRAM, program, 0o755), ("usr/share/doc/modelwright/LICENSE", license, 0o644)],
+        [(PROGRAM, program, 0o755), ("usr/share/doc/modelwright/LICENSE", &license, 0o644)],
     )?;
     let third_parties = Content::Bytes(facts.third_parties.clone().into_bytes());
     layer.add_file("usr/share/doc/modelwright/third-party-licenses.txt", third_parties, 0o644)?;

@@ -55,11 +55,7 @@ impl Cluster {
 
     /// The cluster's state folder, while it runs.
     pub(crate) fn state(&self) -> PathBuf {
-        let cache = std::env::var_os("XDG_CACHE_HOME").filter(|cache| !cache.is_empty()).map_or_else(
-            || PathBuf::from(std::env::var_os("HOME").expect("HOME")).join(".cache"),
-            PathBuf::from,
-        );
-        cache.join("modelwright/clusters").join(&self.name)
+        modelwright_test_servers::cache_folder().unwrap().join("clusters").join(&self.name)
     }
 
     /// What kubectl prints.
