@@ -1,8 +1,14 @@
 //! The steps of `run` on their own, as pods run them: exit codes and the final JSON object.
 
+use std::process::Command;
+use std::sync::atomic::Ordering;
+
+use modelwright_api::contract::CREDENTIALS;
+use rstest::rstest;
 use serde_json::{Value, json};
 
-use crate::command::{Serving, Workbench, finish, http, http_json, modelwright};
+use crate::command::{Finished, Serving, Workbench, finish, fixture, http, http_json, modelwright};
+use crate::web::{Manner, Web};
 
 /// `modelwright resolve` on a file of the workbench.
 fn resolve(bench: &Workbench, file: &str) -> Value {
@@ -37,6 +43,13 @@ fn library_does_not_report_to_its_makers() {
     assert!(!home.join(".cache/Microsoft").exists());
 }
 
+/// `modelwright resolve` from this machine's own addresses.
+fn resolve_from(uri: &str, options: &[&str], variables: &[(&str, &str)]) -> Finished {
+    let mut command = modelwright();
+    command.args(["resolve", "--allow-loopback", "--uri", uri]).args(options);
+    finish(command.envs(variables.iter().copied()))
+}
+
 #[test]
 fn resolve_reports_digest_size_and_signature() {
     let bench = Workbench::new();
@@ -46,7 +59,172 @@ fn resolve_reports_digest_size_and_signature() {
     assert_eq!(outcome["ok"], true);
     assert!(outcome["digest"].as_str().unwrap().starts_with("sha256:"));
     assert_eq!(outcome["bytes"], std::fs::metadata(file).unwrap().len());
-    assert_eq!(outcome["inputsTotal"], 2);
+    assert_eq!((&outcome["inputsTotal"], &outcome["outputsTotal"]), (&json!(2), &json!(1)));
+    assert_eq!(outcome["outputs"][0]["datatype"], "FP32");
+    assert!(outcome["model"]["opset"].is_u64() && outcome["model"]["irVersion"].is_u64(), "{outcome}");
+    assert_eq!(outcome["model"]["parametersBytes"], 0);
+    assert_eq!(outcome["retrievable"], "WhileUnchanged");
+}
+
+#[test]
+fn source_with_the_same_fingerprint_is_not_read_again() {
+    let bench = Workbench::new();
+    let content = std::fs::read(fixture("add.onnx")).unwrap();
+    let file = bench.write("add.onnx", &content);
+    let web = Web::start(content.clone(), Manner::Plain);
+    for uri in [format!("file:{}", file.display()), web.uri("add.onnx")] {
+        let first = resolve_from(&uri, &[], &[]).expect_code(0).outcome();
+        let downloads = web.downloads.load(Ordering::SeqCst);
+        let known = first["fingerprint"].as_str().unwrap();
+        let again = resolve_from(&uri, &["--unless-fingerprint", known], &[]).expect_code(0).outcome();
+        assert_eq!((&again["ok"], &again["reason"]), (&json!(true), &json!("Unchanged")));
+        assert_eq!((&again["fingerprint"], &again["digest"]), (&json!(known), &Value::Null));
+        assert_eq!(web.downloads.load(Ordering::SeqCst), downloads);
+        let other = format!("sha256:{}", "0".repeat(64));
+        let read = resolve_from(&uri, &["--unless-fingerprint", &other], &[]).expect_code(0).outcome();
+        assert_eq!((&read["reason"], &read["digest"]), (&json!("Resolved"), &first["digest"]));
+    }
+    // One that tells nothing has no fingerprint, so it is read each time.
+    let web = Web::start(content, Manner::Anonymous);
+    let outcome = resolve_from(&web.uri("add.onnx"), &[], &[]).expect_code(0).outcome();
+    assert_eq!(outcome["fingerprint"], Value::Null);
+    resolve_from(&web.uri("add.onnx"), &["--unless-fingerprint", "sha256:0"], &[]).expect_code(64);
+}
+
+#[rstest]
+#[case::page(b"<!DOCTYPE html><html><body>Sign in</body></html>".as_slice(), "HTML")]
+#[case::pointer(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n".as_slice(), "git lfs pull")]
+#[case::text(b"hello, I am no model and no page either".as_slice(), "text")]
+#[case::json(b"{\"error\": \"no such model\"}".as_slice(), "JSON")]
+#[case::xml(b"<Error><Code>AccessDenied</Code></Error>".as_slice(), "XML")]
+#[case::zip(b"PK\x03\x04".as_slice(), "zip archive")]
+#[case::empty(b"".as_slice(), "empty")]
+fn what_is_no_model_at_all_is_said_so(#[case] content: &'static [u8], #[case] says: &str) {
+    let web = Web::start(content.to_vec(), Manner::Plain);
+    let outcome = resolve_from(&web.uri("model.onnx"), &[], &[]).expect_code(65).outcome();
+    assert_eq!(outcome["reason"], "NotOnnx", "{outcome}");
+    let message = outcome["message"].as_str().unwrap();
+    assert!(message.contains(says) && message.contains(&web.uri("model.onnx")), "{message}");
+}
+
+#[test]
+fn secret_that_is_missing_is_named_with_the_command_that_creates_it() {
+    let bench = Workbench::new();
+    let log = bench.path("log");
+    let path = log.to_str().unwrap();
+    let options = ["--credentials-secret", "store", "--termination-log", path];
+    let outcome = resolve_from("s3://bucket/m", &options, &[("MODELWRIGHT_NAMESPACE", "team")]);
+    let outcome = outcome.expect_code(66).outcome();
+    assert_eq!(outcome["reason"], "SecretMissing");
+    let message = outcome["message"].as_str().unwrap();
+    for part in
+        ["\"store\"", "namespace team", "kubectl create secret generic store", "AWS_SECRET_ACCESS_KEY"]
+    {
+        assert!(message.contains(part), "{message}");
+    }
+    assert_eq!(serde_json::from_slice::<Value>(&std::fs::read(log).unwrap()).unwrap(), outcome);
+
+    let model = format!("file:{}", bench.copy_fixture("add.onnx", "add.onnx").display());
+    let copy = ["--copy-to", "gs://bucket/m", "--copy-to-secret", "target"];
+    // A key of the source's Secret is none of the target's.
+    let variables = [("GOOGLE_SERVICE_ACCOUNT_KEY", "{}")];
+    let outcome = resolve_from(&model, &copy, &variables).expect_code(66).outcome();
+    assert_eq!(outcome["reason"], "SecretMissing");
+    assert!(outcome["message"].as_str().unwrap().contains("\"target\""), "{outcome}");
+}
+
+#[test]
+fn denied_access_names_the_secret_that_was_used() {
+    let web = Web::start(Vec::new(), Manner::Status("403 Forbidden"));
+    let options = ["--credentials-secret", "store"];
+    let outcome = resolve_from(&web.uri("m.onnx"), &options, &[("HTTP_BEARER_TOKEN", "hunter2")]);
+    let outcome = outcome.expect_code(66).outcome();
+    assert_eq!(outcome["reason"], "AccessDenied");
+    let message = outcome["message"].as_str().unwrap();
+    assert!(
+        message.ends_with("they come from the Secret \"store\"") && !message.contains("hunter2"),
+        "{message}"
+    );
+}
+
+#[test]
+fn credentials_of_the_contract_are_those_that_are_read() {
+    assert_eq!(CREDENTIALS, modelwright_artifact::CREDENTIAL_NAMES);
+}
+
+#[test]
+fn private_addresses_are_refused_where_that_is_asked_for() {
+    // Refused before anything is sent.
+    let outcome =
+        resolve_from("http://10.255.255.1/m.onnx", &["--refuse-private"], &[]).expect_code(64).outcome();
+    assert_eq!(outcome["reason"], "AddressRefused");
+    assert!(outcome["message"].as_str().unwrap().contains("private"), "{outcome}");
+}
+
+#[test]
+fn identity_of_the_pod_is_used_only_where_that_is_asked_for() {
+    let bench = Workbench::new();
+    let token = bench.write("token", "hunter2");
+    let web = Web::start(Vec::new(), Manner::Status("403 Forbidden"));
+    let (store, agent) = (web.uri(""), web.uri("v1/credentials"));
+    let variables = [
+        ("AWS_ENDPOINT_URL", store.as_str()),
+        ("AWS_CONTAINER_CREDENTIALS_FULL_URI", agent.as_str()),
+        ("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", token.to_str().unwrap()),
+    ];
+    let outcome = resolve_from("s3://bucket/m.onnx", &["--instance-identity"], &variables);
+    let outcome = outcome.expect_code(66).outcome();
+    assert_eq!(outcome["reason"], "IdentityUnavailable", "{outcome}");
+    assert!(outcome["message"].as_str().unwrap().contains("EKS Pod Identity"), "{outcome}");
+    let outcome = resolve_from("s3://bucket/m.onnx", &[], &variables).expect_code(66).outcome();
+    assert_eq!(outcome["reason"], "AccessDenied", "{outcome}");
+
+    let port = agent.split('/').nth(2).unwrap();
+    let google = [("GCE_METADATA_HOST", port), ("GCE_METADATA_IP", port)];
+    let outcome = resolve_from("gs://bucket/m.onnx", &["--instance-identity"], &google);
+    let outcome = outcome.expect_code(66).outcome();
+    assert_eq!(outcome["reason"], "IdentityUnavailable", "{outcome}");
+    assert!(outcome["message"].as_str().unwrap().contains("iam.gke.io"), "{outcome}");
+}
+
+#[test]
+fn fetch_that_is_told_to_end_says_so_and_is_continued() {
+    let bench = Workbench::new();
+    let content = std::fs::read(fixture("add.onnx")).unwrap();
+    let digest = modelwright_artifact::Digest::of(&content).to_string();
+    let web = Web::start(content.clone(), Manner::Stalled);
+    let log = bench.path("log");
+    let mut command = modelwright();
+    command.args(["fetch", "--allow-loopback", "--uri", &web.uri("m.onnx"), "--digest", &digest]);
+    command.arg("--out").arg(bench.path("out")).arg("--termination-log").arg(&log);
+    let running = Serving::start(&mut command, 0);
+    while web.downloads.load(Ordering::SeqCst) == 0 {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    let outcome = running.terminate().expect_code(143).outcome();
+    assert_eq!((&outcome["ok"], &outcome["reason"]), (&json!(false), &json!("Terminated")));
+    assert_eq!(serde_json::from_slice::<Value>(&std::fs::read(log).unwrap()).unwrap(), outcome);
+
+    let web = Web::start(content, Manner::Plain);
+    let mut command = modelwright();
+    command.args(["fetch", "--allow-loopback", "--uri", &web.uri("m.onnx"), "--digest", &digest]);
+    let outcome = finish(command.arg("--out").arg(bench.path("out"))).expect_code(0).outcome();
+    assert_eq!((&outcome["reason"], &outcome["retrievable"]), (&json!("Fetched"), &json!("WhileUnchanged")));
+    let probed = resolve_from(&web.uri("m.onnx"), &[], &[]).outcome();
+    assert_eq!((&outcome["fingerprint"], &outcome["model"]), (&probed["fingerprint"], &probed["model"]));
+}
+
+#[test]
+fn arguments_that_do_not_parse_are_an_outcome_too() {
+    let bench = Workbench::new();
+    let log = bench.path("log");
+    let mut command = modelwright();
+    command.args(["fetch", "--uri", "s3://b/m", "--new-option"]).arg("--termination-log").arg(&log);
+    finish(&mut command).expect_code(64).expect_error(&["--new-option", "Usage"]);
+    let logged: Value = serde_json::from_slice(&std::fs::read(log).unwrap()).unwrap();
+    assert_eq!((&logged["ok"], &logged["reason"]), (&json!(false), &json!("InvalidArguments")));
+    let message = logged["message"].as_str().unwrap();
+    assert!(message.contains("--new-option") && !message.contains("Usage"), "{message}");
 }
 
 #[test]
@@ -103,7 +281,13 @@ fn fetched_revision_is_served_and_drained() {
     ]});
     let answer = http_json("POST", &format!("{}/infer", serving.url()), Some(&request.to_string()));
     assert_eq!(answer["outputs"][0]["data"], json!([2.0, 1.5]));
-    serving.terminate().expect_code(0);
+    let outcome = serving.terminate().expect_code(0).outcome();
+    assert_eq!((&outcome["ok"], &outcome["reason"]), (&json!(true), &json!("Terminated")));
+    assert_eq!(
+        (&outcome["digest"], &outcome["runtime"]["executionProvider"]),
+        (&json!(digest), &json!("CPU"))
+    );
+    assert!(outcome["runtime"]["version"].as_str().unwrap().starts_with("1."), "{outcome}");
 }
 
 #[test]
@@ -120,19 +304,89 @@ fn fetch_refuses_other_bytes_with_both_digests() {
     finished.expect_error(&[&right, &wrong]);
 }
 
+/// A fetched revision of one of the repository's small models, and `serve` for it.
+fn serve_fetched(bench: &Workbench, name: &str) -> Command {
+    let file = bench.copy_fixture(name, name);
+    let digest = modelwright_artifact::Digest::of(&std::fs::read(&file).unwrap()).to_string();
+    let uri = format!("file:{}", file.display());
+    let mut fetch = modelwright();
+    fetch.args(["fetch", "--uri", &uri, "--digest", &digest, "--out"]).arg(bench.path("out"));
+    finish(&mut fetch).expect_code(0);
+    serve_from(bench, &digest)
+}
+
+/// `serve` for the folder `out`, with its outcome in `log`.
+fn serve_from(bench: &Workbench, digest: &str) -> Command {
+    let mut command = modelwright();
+    command.arg("serve").arg("--model-dir").arg(bench.path("out")).args(["--name", "m", "--digest", digest]);
+    command.args(["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--termination-log"]);
+    command.arg(bench.path("log"));
+    command
+}
+
+/// The reason in the termination log after `serve` ended with this code.
+fn ended(bench: &Workbench, command: &mut Command, code: i32) -> Value {
+    let outcome = finish(command).expect_code(code).outcome();
+    let logged: Value = serde_json::from_slice(&std::fs::read(bench.path("log")).unwrap()).unwrap();
+    assert_eq!((&logged, &logged["ok"]), (&outcome, &json!(false)));
+    outcome
+}
+
 #[test]
-fn serve_refuses_a_folder_with_other_bytes() {
+fn serve_refuses_another_digest_with_both() {
+    let bench = Workbench::new();
+    serve_fetched(&bench, "add.onnx");
+    let wrong = format!("sha256:{}", "0".repeat(64));
+    let outcome = ended(&bench, &mut serve_from(&bench, &wrong), 76);
+    assert_eq!(outcome["reason"], "DigestMismatch");
+    let message = outcome["message"].as_str().unwrap();
+    let manifest = std::fs::read(bench.path("out/manifest.json")).unwrap();
+    let right = modelwright_artifact::Digest::of(&manifest).to_string();
+    assert!(message.contains(&wrong) && message.contains(&right), "{message}");
+}
+
+#[test]
+fn serve_refuses_files_that_were_changed() {
+    let bench = Workbench::new();
+    let mut command = serve_fetched(&bench, "add.onnx");
+    let path = bench.path("out/model.onnx");
+    let mut content = std::fs::read(&path).unwrap();
+    *content.last_mut().unwrap() ^= 1;
+    std::fs::write(path, content).unwrap();
+    let outcome = ended(&bench, &mut command, 76);
+    assert_eq!(outcome["reason"], "DigestMismatch");
+    assert!(outcome["message"].as_str().unwrap().contains("model.onnx"), "{outcome}");
+}
+
+#[rstest]
+#[case("opset.onnx", "UnsupportedOpset")]
+#[case("ir.onnx", "UnsupportedOpset")]
+#[case("custom.onnx", "CustomOperator")]
+fn serve_says_why_a_model_cannot_be_loaded(#[case] name: &str, #[case] reason: &str) {
+    let bench = Workbench::new();
+    let mut command = serve_fetched(&bench, name);
+    assert_eq!(ended(&bench, &mut command, 65)["reason"], reason);
+}
+
+#[test]
+fn serve_without_the_cuda_that_it_was_asked_for_says_so() {
+    let bench = Workbench::new();
+    let mut command = serve_fetched(&bench, "add.onnx");
+    // The library of the tests is the one for CPUs.
+    let outcome = ended(&bench, command.args(["--execution-provider", "CUDA"]), 64);
+    assert_eq!(outcome["reason"], "ProviderUnavailable");
+    assert!(outcome["message"].as_str().unwrap().contains("CUDA"), "{outcome}");
+}
+
+#[test]
+fn serve_without_a_fetched_folder_names_the_step_before() {
     let bench = Workbench::new();
     bench.copy_fixture("add.onnx", "out/model.onnx");
     let wrong = format!("sha256:{}", "0".repeat(64));
-    let mut command = modelwright();
-    command
-        .arg("serve")
-        .arg("--model-dir")
-        .arg(bench.path("out"))
-        .args(["--name", "add", "--digest", &wrong]);
-    command.args(["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]);
-    finish(&mut command).expect_code(66).expect_error(&["manifest.json", "modelwright fetch"]);
+    let outcome = ended(&bench, &mut serve_from(&bench, &wrong), 66);
+    assert_eq!(outcome["reason"], "FileMissing");
+    let message = outcome["message"].as_str().unwrap();
+    assert!(message.contains("manifest.json") && message.contains("modelwright fetch"), "{message}");
 }
 
 #[test]

@@ -11,7 +11,7 @@ use crate::command::{Workbench, fixture, manifest};
 
 /// How the server answers every request for a model.
 #[derive(Clone, Copy)]
-enum Manner {
+pub(crate) enum Manner {
     /// Sends the file and when it was modified; knows neither ranges nor etags, like `python -m http.server`.
     Plain,
     Status(&'static str),
@@ -19,16 +19,20 @@ enum Manner {
     Redirect(&'static str),
     /// Promises the whole file and closes the connection in the middle.
     Truncated,
+    /// Promises the whole file and stops in the middle.
+    Stalled,
+    /// Sends the file and says nothing by which a change could be noticed.
+    Anonymous,
 }
 
 /// A web server on loopback, one thread per connection.
-struct Web {
+pub(crate) struct Web {
     port: u16,
-    downloads: Arc<AtomicUsize>,
+    pub(crate) downloads: Arc<AtomicUsize>,
 }
 
 impl Web {
-    fn start(content: Vec<u8>, manner: Manner) -> Self {
+    pub(crate) fn start(content: Vec<u8>, manner: Manner) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let (content, downloads) = (Arc::new(content), Arc::new(AtomicUsize::new(0)));
@@ -43,7 +47,7 @@ impl Web {
         Self { port, downloads }
     }
 
-    fn uri(&self, path: &str) -> String {
+    pub(crate) fn uri(&self, path: &str) -> String {
         format!("http://127.0.0.1:{}/{path}", self.port)
     }
 }
@@ -59,7 +63,8 @@ fn answer(
     while lines.next().transpose()?.is_some_and(|line| !line.is_empty()) {}
     let head = request.starts_with("HEAD ");
     let (status, extra, length) = match manner {
-        Manner::Plain | Manner::Truncated => {
+        Manner::Anonymous => ("200 OK", String::new(), content.len()),
+        Manner::Plain | Manner::Truncated | Manner::Stalled => {
             ("200 OK", "last-modified: Tue, 03 Nov 2026 10:00:00 GMT\r\n".to_owned(), content.len())
         }
         Manner::Status(status) => (status, String::new(), 0),
@@ -68,8 +73,12 @@ fn answer(
     write!(stream, "HTTP/1.1 {status}\r\ncontent-length: {length}\r\n{extra}connection: close\r\n\r\n")?;
     if !head && length > 0 {
         downloads.fetch_add(1, Ordering::SeqCst);
-        let sent = if matches!(manner, Manner::Truncated) { length / 2 } else { length };
+        let sent = if matches!(manner, Manner::Truncated | Manner::Stalled) { length / 2 } else { length };
         stream.write_all(&content[..sent])?;
+        if matches!(manner, Manner::Stalled) {
+            // Until the client has gone.
+            let _ = stream.read(&mut [0; 16]);
+        }
     }
     Ok(())
 }

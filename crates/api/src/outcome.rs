@@ -3,13 +3,16 @@
 //!
 //! Keys have one fixed order, the deciding ones first, because a kubelet may cut the line at any byte: what is left
 //! still names the reason. [`Outcome::to_line`] keeps within the bound by shortening the message first and then
-//! dropping inputs and metrics; [`Outcome::read`] takes whatever is left of a line.
+//! dropping what merely describes; digest and fingerprint always stay. [`Outcome::read`] takes whatever is left of a
+//! line.
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::contract::{OUTCOME_MAX_BYTES, OUTCOME_MAX_INPUTS};
+use crate::model::ExecutionProvider;
+use crate::status::Retrievable;
 
 mod read;
 #[cfg(test)]
@@ -17,7 +20,7 @@ mod tests;
 
 /// The version of the format; a reader refuses none, since later versions only add keys.
 pub const VERSION: u32 = 1;
-/// How many bytes of a message remain when inputs and metrics have to go.
+/// How many bytes of a message remain when other keys have to go.
 const MESSAGE_RESERVE: usize = 128;
 /// What ends a message that was shortened.
 const ELLIPSIS: char = '…';
@@ -33,21 +36,34 @@ pub struct Outcome {
     pub digest: Option<String>,
     /// How many bytes were read or written.
     pub bytes: Option<u64>,
+    /// Whether the source's bytes can be read again later.
+    pub retrievable: Option<Retrievable>,
+    /// What the source looked like without reading it, `sha256:…`: equal ones of one uri mean that nothing changed. Not
+    /// there where the store tells too little to be sure.
+    pub fingerprint: Option<String>,
     /// Why, as a sentence for people; without line breaks.
     pub message: String,
     /// Measured numbers by name; only finite ones are written.
     pub metrics: BTreeMap<String, f64>,
     /// The first inputs of the model, at most 8.
-    pub inputs: Vec<OutcomeInput>,
+    pub inputs: Vec<OutcomeTensor>,
     /// How many inputs there are in all.
     pub inputs_total: Option<u32>,
+    /// What the ONNX file says of itself.
+    pub model: Option<OutcomeModel>,
+    /// Of `serve`: what computed.
+    pub runtime: Option<OutcomeRuntime>,
+    /// The first outputs of the model, at most 8.
+    pub outputs: Vec<OutcomeTensor>,
+    /// How many outputs there are in all.
+    pub outputs_total: Option<u32>,
     /// Whether this was read from a line that had been cut, so that later keys are missing.
     pub cut: bool,
 }
 
-/// One input of a model, as an outcome lists it.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, serde::Deserialize)]
-pub struct OutcomeInput {
+/// One input or output of a model, as an outcome lists it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct OutcomeTensor {
     /// The tensor's name.
     pub name: String,
     /// The element type as the Open Inference Protocol writes it.
@@ -56,6 +72,33 @@ pub struct OutcomeInput {
     /// The length of each axis; -1 is an axis whose length each request chooses.
     #[serde(default)]
     pub shape: Vec<i64>,
+}
+
+/// What an ONNX file says of itself, as an outcome tells it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct OutcomeModel {
+    /// The version of the default operator set (`ai.onnx`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub opset: Option<i64>,
+    /// The version of ONNX's intermediate representation.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ir_version: Option<i64>,
+    /// The size of all parameters in bytes, external data included.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parameters_bytes: Option<u64>,
+}
+
+/// What computed a model, as an outcome tells it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct OutcomeRuntime {
+    /// What computed the model's operators.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub execution_provider: Option<ExecutionProvider>,
+    /// The version of ONNX Runtime.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
 }
 
 /// The line as it is written; the order of fields is the order of keys.
@@ -69,13 +112,43 @@ struct Line<'a> {
     digest: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     bytes: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retrievable: Option<Retrievable>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fingerprint: Option<&'a str>,
     message: &'a str,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     metrics: BTreeMap<&'a str, f64>,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    inputs: &'a [OutcomeInput],
+    inputs: &'a [OutcomeTensor],
     #[serde(skip_serializing_if = "Option::is_none")]
     inputs_total: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    model: Option<OutcomeModel>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    runtime: Option<OutcomeRuntime>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    outputs: &'a [OutcomeTensor],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    outputs_total: Option<u32>,
+}
+
+impl Line<'_> {
+    /// Leaves out what matters least of what is there; false if nothing of that is left.
+    fn drop_least(&mut self) -> bool {
+        if let Some((_, fewer)) = self.outputs.split_last() {
+            self.outputs = fewer;
+            return true;
+        }
+        if self.model.take().is_some() || self.runtime.take().is_some() {
+            return true;
+        }
+        if let Some((_, fewer)) = self.inputs.split_last() {
+            self.inputs = fewer;
+            return true;
+        }
+        self.metrics.pop_last().is_some()
+    }
 }
 
 impl Outcome {
@@ -91,16 +164,19 @@ impl Outcome {
 
     /// One line of JSON without a line break, at most 1,024 bytes.
     ///
-    /// A longer outcome loses the end of its message down to 128 bytes, then inputs from the last on, then metrics from
-    /// the last on.
+    /// A longer outcome loses the end of its message down to 128 bytes, then outputs from the last on, the facts of the
+    /// model, the runtime, inputs from the last on, and metrics from the last on.
     pub fn to_line(&self) -> String {
-        let total = u32::try_from(self.inputs.len()).unwrap_or(u32::MAX);
+        let counted =
+            |tensors: &[OutcomeTensor]| u32::try_from(tensors.len()).ok().filter(|total| *total > 0);
         let mut line = Line {
             v: VERSION,
             ok: self.ok,
             reason: clipped(&self.reason, 64),
             digest: self.digest.as_deref().map(|digest| clipped(digest, 80)),
             bytes: self.bytes,
+            retrievable: self.retrievable,
+            fingerprint: self.fingerprint.as_deref().map(|fingerprint| clipped(fingerprint, 80)),
             message: "",
             metrics: self
                 .metrics
@@ -108,22 +184,25 @@ impl Outcome {
                 .filter(|(name, value)| value.is_finite() && name.len() <= 64)
                 .map(|(name, value)| (name.as_str(), *value))
                 .collect(),
-            inputs: self.inputs.get(..OUTCOME_MAX_INPUTS).unwrap_or(&self.inputs),
-            inputs_total: self.inputs_total.or((total > 0).then_some(total)),
+            inputs: first(&self.inputs),
+            inputs_total: self.inputs_total.or_else(|| counted(&self.inputs)),
+            model: self.model,
+            runtime: self.runtime.clone(),
+            outputs: first(&self.outputs),
+            outputs_total: self.outputs_total.or_else(|| counted(&self.outputs)),
         };
         // However much else there is, this many bytes of the message always remain.
         let reserved = escaped_length(&self.message).min(MESSAGE_RESERVE);
-        while write(&line).len() + reserved > OUTCOME_MAX_BYTES {
-            if let Some((_, fewer)) = line.inputs.split_last() {
-                line.inputs = fewer;
-            } else if line.metrics.pop_last().is_none() {
-                break;
-            }
-        }
+        while write(&line).len() + reserved > OUTCOME_MAX_BYTES && line.drop_least() {}
         let message = shortened(&self.message, OUTCOME_MAX_BYTES.saturating_sub(write(&line).len()));
         line.message = &message;
         write(&line)
     }
+}
+
+/// As many inputs or outputs as an outcome lists.
+fn first(tensors: &[OutcomeTensor]) -> &[OutcomeTensor] {
+    tensors.get(..OUTCOME_MAX_INPUTS).unwrap_or(tensors)
 }
 
 fn write(line: &Line<'_>) -> String {

@@ -14,8 +14,8 @@ pub struct AccessRules {
     pub loopback: bool,
     /// Private ranges (RFC 1918, RFC 6598, RFC 2544, 192.0.0.0/24, unique local IPv6) may be asked.
     pub private: bool,
-    /// A store's client may ask its cloud's metadata service for the identity of this machine or pod. Sources still
-    /// cannot name that service.
+    /// A store's client may use the [identity](crate::Identity) of this pod or machine, and ask its cloud's metadata
+    /// service for it. Sources still cannot name that service.
     pub instance_identity: bool,
 }
 
@@ -68,6 +68,9 @@ impl fmt::Display for Refusal {
 }
 
 impl std::error::Error for Refusal {}
+
+/// How a message calls an address of a private range.
+pub(crate) const PRIVATE: &str = "private";
 
 /// In order of how little may ask it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -158,7 +161,7 @@ impl Kind {
     fn name(self) -> &'static str {
         match self {
             Self::Public => "public",
-            Self::Private => "private",
+            Self::Private => PRIVATE,
             Self::Loopback => "a loopback address",
             Self::LinkLocal => "link-local",
             Self::Metadata => "a cloud's metadata service",

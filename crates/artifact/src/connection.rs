@@ -3,13 +3,15 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::{AccessRules, Credentials};
+use crate::{AccessRules, Credentials, Identity};
 
 /// What is needed to reach a store. Nothing is read from the process environment.
 #[derive(Clone, Debug, Default)]
 pub struct Connection {
     /// The credentials.
     pub credentials: Credentials,
+    /// The pod's own identity; used only where [`rules`](Self::rules) allow it and the credentials hold no keys.
+    pub identity: Identity,
     /// Which addresses may be asked.
     pub rules: AccessRules,
     /// How long a failing request is tried again.

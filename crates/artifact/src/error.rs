@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::access::PRIVATE;
 use crate::onnx::OnnxError;
 use crate::path::printable;
 use crate::{Digest, RelativePath};
@@ -66,7 +67,7 @@ pub enum Error {
         problem: String,
     },
     /// An address that the access rules forbid.
-    #[error("{host} is refused: its address {address} is {kind}, which the access rules do not allow; {}", remedy(*address))]
+    #[error("{host} is refused: its address {address} is {kind}, which the access rules do not allow; {}", remedy(kind, *address))]
     AddressRefused {
         /// The host as written.
         host: String,
@@ -112,6 +113,14 @@ pub enum Error {
         what: String,
         /// What was tried: `read`, `list` or `write`.
         action: &'static str,
+    },
+    /// A workload identity that gives no credentials.
+    #[error("{what}: the workload identity gives no credentials: {problem}")]
+    IdentityUnavailable {
+        /// The uri.
+        what: String,
+        /// What was asked, what happened, and what to check.
+        problem: String,
     },
     /// The store refuses the request for a reason of its own.
     #[error("{what}: the store refuses the request with HTTP status {status}")]
@@ -295,92 +304,72 @@ pub enum Error {
     },
 }
 
+/// Gives each variant its reason and its class, and makes the list of all of them from the same lines.
+macro_rules! reasons {
+    ($($variant:ident => $reason:literal, $class:ident;)*) => {
+        impl Error {
+            /// Every reason of this crate's own with its class; those of [`OnnxError`] are
+            /// [its own](OnnxError::REASONS).
+            pub const REASONS: &[(&str, Class)] = &[$(($reason, Class::$class)),*];
+
+            /// The reason in `CamelCase`, stable: for conditions, the final JSON of commands, and metrics. One of
+            /// [`REASONS`](Self::REASONS) or of [`OnnxError::REASONS`].
+            pub fn reason(&self) -> &'static str {
+                match self {
+                    $(Self::$variant { .. } => $reason,)*
+                    Self::Onnx { source, .. } => source.reason(),
+                }
+            }
+
+            /// Who can act on the failure.
+            pub fn class(&self) -> Class {
+                match self {
+                    $(Self::$variant { .. } => Class::$class,)*
+                    Self::Onnx { source: OnnxError::CannotRead { .. }, .. } => Class::Missing,
+                    Self::Onnx { .. } => Class::BadData,
+                }
+            }
+        }
+    };
+}
+
+reasons! {
+    InvalidUri => "InvalidUri", InvalidConfiguration;
+    InvalidCredentials => "InvalidCredentials", InvalidConfiguration;
+    InvalidDigest => "InvalidDigest", InvalidConfiguration;
+    Unsupported => "Unsupported", InvalidConfiguration;
+    AddressRefused => "AddressRefused", InvalidConfiguration;
+    RedirectRefused => "RedirectRefused", InvalidConfiguration;
+    AmbiguousSource => "AmbiguousSource", BadData;
+    MissingExternalData => "MissingExternalData", BadData;
+    InvalidManifest => "InvalidManifest", BadData;
+    UnsafePath => "UnsafePath", BadData;
+    NotAFile => "NotAFile", BadData;
+    TooLarge => "TooLarge", BadData;
+    SourceNotFound => "SourceNotFound", Missing;
+    NoModel => "NoModel", Missing;
+    NoData => "NoData", Missing;
+    AccessDenied => "AccessDenied", Missing;
+    IdentityUnavailable => "IdentityUnavailable", Missing;
+    StoreRefused => "StoreRefused", Missing;
+    FileMissing => "FileMissing", Missing;
+    CannotRead => "CannotRead", Missing;
+    TlsFailed => "TlsFailed", Unreachable;
+    NameNotResolved => "NameNotResolved", Unreachable;
+    ConnectionRefused => "ConnectionRefused", Unreachable;
+    StoreUnreachable => "StoreUnreachable", Unreachable;
+    Truncated => "Truncated", Unreachable;
+    Internal => "Bug", Bug;
+    UnsafeTarget => "UnsafeTarget", CannotWrite;
+    FolderInUse => "FolderInUse", CannotWrite;
+    CannotWrite => "CannotWrite", CannotWrite;
+    DiskFull => "DiskFull", CannotWrite;
+    SourceChanged => "SourceChanged", TryAgain;
+    DigestMismatch => "DigestMismatch", DigestMismatch;
+    RevisionCollision => "RevisionCollision", Refused;
+}
+
 impl Error {
-    /// The reason in `CamelCase`, stable: for conditions, the final JSON of commands, and metrics.
-    ///
-    /// `InvalidUri`, `InvalidCredentials`, `InvalidDigest`, `Unsupported`, `AddressRefused`, `RedirectRefused`,
-    /// `SourceNotFound`, `NoModel`, `NoData`, `AccessDenied`, `StoreRefused`, `TlsFailed`, `NameNotResolved`,
-    /// `ConnectionRefused`, `StoreUnreachable`, `Truncated`, `SourceChanged`, `DigestMismatch`, `AmbiguousSource`,
-    /// `MissingExternalData`, `InvalidManifest`, `UnsafePath`, `TooLarge`, `FileMissing`,
-    /// `RevisionCollision`, `UnsafeTarget`, `FolderInUse`, `CannotWrite`, `CannotRead`, `DiskFull`, `Internal`, and the reasons of
-    /// [`OnnxError`].
-    pub fn reason(&self) -> &'static str {
-        match self {
-            Self::InvalidUri { .. } => "InvalidUri",
-            Self::InvalidCredentials { .. } => "InvalidCredentials",
-            Self::InvalidDigest { .. } => "InvalidDigest",
-            Self::Unsupported { .. } => "Unsupported",
-            Self::AddressRefused { .. } => "AddressRefused",
-            Self::RedirectRefused { .. } => "RedirectRefused",
-            Self::SourceNotFound { .. } => "SourceNotFound",
-            Self::NoModel { .. } => "NoModel",
-            Self::NoData { .. } => "NoData",
-            Self::AccessDenied { .. } => "AccessDenied",
-            Self::StoreRefused { .. } => "StoreRefused",
-            Self::TlsFailed { .. } => "TlsFailed",
-            Self::NameNotResolved { .. } => "NameNotResolved",
-            Self::ConnectionRefused { .. } => "ConnectionRefused",
-            Self::StoreUnreachable { .. } => "StoreUnreachable",
-            Self::Truncated { .. } => "Truncated",
-            Self::SourceChanged { .. } => "SourceChanged",
-            Self::DigestMismatch { .. } => "DigestMismatch",
-            Self::AmbiguousSource { .. } => "AmbiguousSource",
-            Self::Onnx { source, .. } => source.reason(),
-            Self::MissingExternalData { .. } => "MissingExternalData",
-            Self::InvalidManifest { .. } => "InvalidManifest",
-            Self::UnsafePath { .. } => "UnsafePath",
-            Self::TooLarge { .. } => "TooLarge",
-            Self::FileMissing { .. } => "FileMissing",
-            Self::RevisionCollision { .. } => "RevisionCollision",
-            Self::UnsafeTarget { .. } => "UnsafeTarget",
-            Self::NotAFile { .. } => "NotAFile",
-            Self::FolderInUse { .. } => "FolderInUse",
-            Self::CannotWrite { .. } => "CannotWrite",
-            Self::CannotRead { .. } => "CannotRead",
-            Self::DiskFull { .. } => "DiskFull",
-            Self::Internal { .. } => "Internal",
-        }
-    }
-
-    /// Who can act on the failure.
-    pub fn class(&self) -> Class {
-        match self {
-            Self::InvalidUri { .. }
-            | Self::InvalidCredentials { .. }
-            | Self::InvalidDigest { .. }
-            | Self::Unsupported { .. }
-            | Self::AddressRefused { .. }
-            | Self::RedirectRefused { .. } => Class::InvalidConfiguration,
-            Self::AmbiguousSource { .. }
-            | Self::Onnx { .. }
-            | Self::MissingExternalData { .. }
-            | Self::InvalidManifest { .. }
-            | Self::UnsafePath { .. }
-            | Self::NotAFile { .. }
-            | Self::TooLarge { .. } => Class::BadData,
-            Self::SourceNotFound { .. }
-            | Self::NoModel { .. }
-            | Self::NoData { .. }
-            | Self::AccessDenied { .. }
-            | Self::StoreRefused { .. }
-            | Self::FileMissing { .. }
-            | Self::CannotRead { .. } => Class::Missing,
-            Self::TlsFailed { .. }
-            | Self::NameNotResolved { .. }
-            | Self::ConnectionRefused { .. }
-            | Self::StoreUnreachable { .. }
-            | Self::Truncated { .. } => Class::Unreachable,
-            Self::Internal { .. } => Class::Bug,
-            Self::UnsafeTarget { .. }
-            | Self::FolderInUse { .. }
-            | Self::CannotWrite { .. }
-            | Self::DiskFull { .. } => Class::CannotWrite,
-            Self::SourceChanged { .. } => Class::TryAgain,
-            Self::DigestMismatch { .. } => Class::DigestMismatch,
-            Self::RevisionCollision { .. } => Class::Refused,
-        }
-    }
-
     /// A failure to write `path`: [`DiskFull`](Self::DiskFull) if that is what the system says.
     pub(crate) fn writing(path: impl Into<PathBuf>, source: std::io::Error) -> Self {
         use std::io::ErrorKind;
@@ -408,9 +397,11 @@ impl Error {
 }
 
 /// What to do about an address that is refused.
-fn remedy(address: std::net::IpAddr) -> &'static str {
+fn remedy(kind: &str, address: std::net::IpAddr) -> &'static str {
     if address.to_canonical().is_loopback() {
         "use an address that other machines can reach, or give the step --allow-loopback where this one is meant"
+    } else if kind == PRIVATE {
+        "use a public address, or have whoever runs the operator allow private ones"
     } else {
         "use another address"
     }
@@ -422,14 +413,15 @@ mod tests {
 
     #[test]
     fn refused_address_comes_with_a_way_out() {
-        let message = |address: &str| {
+        let message = |address: &str, kind| {
             let (host, address) = ("h".to_owned(), address.parse().unwrap());
-            Error::AddressRefused { host, address, kind: "forbidden" }.to_string()
+            Error::AddressRefused { host, address, kind }.to_string()
         };
         for loopback in ["127.0.0.1", "::1", "::ffff:127.0.0.1"] {
-            assert!(message(loopback).contains("--allow-loopback"), "{}", message(loopback));
+            assert!(message(loopback, "forbidden").contains("--allow-loopback"));
         }
-        assert!(message("169.254.169.254").ends_with("use another address"));
+        assert!(message("169.254.169.254", "forbidden").ends_with("use another address"));
+        assert!(message("10.0.0.1", PRIVATE).contains("whoever runs the operator"));
     }
 
     #[test]

@@ -4,7 +4,8 @@
 //! and all that the rest of the system says, it says about digests.
 //!
 //! * [`resolve()`] streams a source ([`SourceUri`]), computes its manifest and reads the model's signature
-//!   ([`onnx::OnnxFacts`]) in bounded memory; [`probe()`] tells cheaply whether a source is still the same.
+//!   ([`onnx::OnnxFacts`]) in bounded memory; [`probe()`] and [`resolve_if_changed()`] tell cheaply whether a source is
+//!   still the same.
 //! * [`fetch()`] brings a revision into a folder, verified; [`verify()`] verifies such a folder again.
 //! * [`publish()`] copies a folder into a store as an immutable revision, [`provenance`] beside it.
 //! * [`data`] brings what a training reads into a folder, hashed; [`compose()`] makes a revision of what it writes, and
@@ -22,6 +23,7 @@ mod digest;
 mod error;
 mod fetch;
 mod folder;
+mod identity;
 pub mod inputs;
 mod inspect;
 mod manifest;
@@ -43,6 +45,7 @@ pub use credentials::{CREDENTIAL_NAMES, Credentials};
 pub use digest::{Digest, Hasher};
 pub use error::{Class, Error};
 pub use fetch::{FetchRequest, Fetched, fetch};
+pub use identity::{IDENTITY_NAMES, Identity};
 pub use manifest::{
     CONTRACT, FileEntry, Inputs, MANIFEST_FILE, MAX_FILES, MAX_MANIFEST_BYTES, MODEL_FILE, Manifest,
 };
@@ -51,6 +54,7 @@ pub use progress::{NoProgress, Progress};
 pub use publish::{PublishRequest, Published, publish};
 pub use resolve::{
     Kind, Probe, RemoteFile, ResolveRequest, Resolved, Retrievable, SourceFile, probe, resolve,
+    resolve_if_changed,
 };
 pub use revisions::{find_revision, revision_uri};
 pub use uri::SourceUri;

@@ -9,6 +9,8 @@ mod data;
 mod fetching;
 #[path = "stores/fixture.rs"]
 mod fixture;
+#[path = "stores/identity.rs"]
+mod identity;
 #[path = "stores/publishing.rs"]
 mod publishing;
 #[path = "stores/resolving.rs"]

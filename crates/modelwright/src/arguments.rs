@@ -76,6 +76,13 @@ pub(crate) struct ResolveArguments {
     /// prefixed with `COPY_TO_`.
     #[arg(long, value_name = "URI")]
     pub(crate) copy_to: Option<String>,
+    /// The Secret that the credentials for `--copy-to` come from, as `--credentials-secret` for the source.
+    #[arg(long, value_name = "NAME", requires = "copy_to")]
+    pub(crate) copy_to_secret: Option<String>,
+    /// End at once with the reason `Unchanged` if the source still has the `fingerprint` of an earlier outcome: names,
+    /// sizes, entity tags and versions of its files are compared and nothing is read or copied.
+    #[arg(long, value_name = "sha256:…")]
+    pub(crate) unless_fingerprint: Option<String>,
     /// The execution provider that the model is checked for. Both take the same models: what CUDA has no kernel for, ONNX
     /// Runtime computes on the CPU.
     #[arg(long, value_enum, default_value_t = Provider::Cpu)]
@@ -100,16 +107,27 @@ pub(crate) struct FetchArguments {
     pub(crate) step: StepArguments,
 }
 
-/// What all steps that end with a final JSON object share.
+/// What the steps that read a source share.
 #[derive(Debug, Args)]
 pub(crate) struct StepArguments {
-    /// Also write the final JSON object to this file [default: /dev/termination-log in a pod].
-    #[arg(long, value_name = "FILE")]
-    pub(crate) termination_log: Option<PathBuf>,
+    /// The Secret that the credentials in the environment come from. Where it is missing or lacks the keys for the uri,
+    /// the step says so instead of asking the store without credentials.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) credentials_secret: Option<String>,
+    /// Use the identity that the cloud gives this pod or machine where the credentials hold no keys: IAM roles for
+    /// service accounts, EKS Pod Identity, Google's and Azure's workload identity, the metadata service.
+    #[arg(long)]
+    pub(crate) instance_identity: bool,
+    /// Refuse addresses of private networks, too. Addresses of links and metadata services are always refused.
+    #[arg(long)]
+    pub(crate) refuse_private: bool,
     /// Allow sources on this machine's own addresses, which are refused otherwise because in a cluster they are a
     /// way around network policy. `run` always allows them.
     #[arg(long)]
     pub(crate) allow_loopback: bool,
+    /// Also write the final JSON object to this file [default: /dev/termination-log in a pod].
+    #[arg(long, value_name = "FILE")]
+    pub(crate) termination_log: Option<PathBuf>,
 }
 
 /// Serve one fetched revision, as the pods of a cluster do.
@@ -215,6 +233,15 @@ mod tests {
     #[test]
     fn command_line_definition_is_consistent() {
         Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn secret_for_a_copy_needs_a_copy() {
+        let parse = |more: &[&str]| {
+            Arguments::try_parse_from(["modelwright", "resolve", "--uri", "s3://b/m"].iter().chain(more))
+        };
+        assert!(parse(&["--copy-to-secret", "store"]).is_err());
+        assert!(parse(&["--copy-to-secret", "store", "--copy-to", "s3://c/m"]).is_ok());
     }
 
     #[test]

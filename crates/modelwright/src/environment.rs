@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use modelwright_api::contract::paths;
-use modelwright_artifact::Credentials;
+use modelwright_api::contract::{environment, paths};
+use modelwright_artifact::{Credentials, Identity};
 
 /// Set by the kubelet in every container.
 const IN_A_POD: &str = "KUBERNETES_SERVICE_HOST";
@@ -22,6 +22,16 @@ pub(crate) fn credentials() -> Credentials {
 /// Credentials for `--copy-to`.
 pub(crate) fn copy_to_credentials() -> Credentials {
     Credentials::from_lookup(|name| variable(&format!("{COPY_TO}{name}")))
+}
+
+/// The identity that the cloud gives this pod.
+pub(crate) fn identity() -> Identity {
+    Identity::from_lookup(variable)
+}
+
+/// The namespace of the Model that this pod works for.
+pub(crate) fn namespace() -> Option<String> {
+    variable(environment::NAMESPACE)
 }
 
 /// Where the final JSON object goes besides standard output.

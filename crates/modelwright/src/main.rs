@@ -16,7 +16,7 @@ use std::io::IsTerminal as _;
 use std::process::ExitCode as ProcessExit;
 
 use clap::Parser as _;
-use modelwright_api::contract::{ExitCode, environment as variables};
+use modelwright_api::contract::environment as variables;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
@@ -31,12 +31,7 @@ fn main() -> ProcessExit {
     modelwright_runtime::telemetry::refuse();
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
-        Err(error) => {
-            // Nothing is left to do if even this cannot be printed.
-            let _ = error.print();
-            let code = if error.use_stderr() { ExitCode::InvalidConfiguration } else { ExitCode::Done };
-            return code.number().into();
-        }
+        Err(error) => return report::refuse_arguments(&error),
     };
     start_logging(&arguments);
     match arguments.command {

@@ -10,7 +10,7 @@ pub enum ErrorClass {
     Configuration,
     /// The model is wrong: exit code 65.
     Model,
-    /// The model is not there: exit code 66.
+    /// The model or the library is not there, and may come: exit code 66.
     Missing,
     /// The request is wrong: HTTP 400.
     Request,
@@ -54,14 +54,6 @@ pub enum Error {
         version: String,
         /// The oldest release that works.
         minimum: &'static str,
-    },
-    /// The options contradict each other or are out of range.
-    #[error("{option}: {detail}")]
-    InvalidOption {
-        /// The option.
-        option: &'static str,
-        /// What is wrong and what would be right.
-        detail: String,
     },
     /// The asked-for execution provider cannot be used. There is no silent fallback to the CPU.
     #[error(
@@ -177,52 +169,48 @@ pub enum Error {
     },
 }
 
-impl Error {
-    /// What kind of trouble it is.
-    pub const fn class(&self) -> ErrorClass {
-        match self {
-            Self::LibraryMissing { .. }
-            | Self::LibraryBroken { .. }
-            | Self::LibraryTooOld { .. }
-            | Self::InvalidOption { .. }
-            | Self::ProviderUnavailable { .. } => ErrorClass::Configuration,
-            Self::ModelMissing { .. } => ErrorClass::Missing,
-            Self::ModelRejected { .. }
-            | Self::MissingExternalData { .. }
-            | Self::CustomOperator { .. }
-            | Self::UnsupportedOpset { .. }
-            | Self::UnsupportedType { .. } => ErrorClass::Model,
-            Self::InvalidInput { .. } => ErrorClass::Request,
-            Self::Overloaded { .. } | Self::OutOfMemory { .. } => ErrorClass::Overloaded,
-            Self::DeadlineExceeded => ErrorClass::Deadline,
-            Self::Closed => ErrorClass::Closed,
-            Self::RunFailed { .. } | Self::NoThread { .. } => ErrorClass::Internal,
-        }
-    }
+/// Gives each variant its reason and its class, and makes the list of all of them from the same lines.
+macro_rules! reasons {
+    ($($variant:ident => $class:ident;)*) => {
+        impl Error {
+            /// Every reason with its class.
+            pub const REASONS: &[(&str, ErrorClass)] = &[$((stringify!($variant), ErrorClass::$class)),*];
 
-    /// A `CamelCase` word for termination messages, conditions and metrics, the name of the variant.
-    pub const fn reason(&self) -> &'static str {
-        match self {
-            Self::LibraryMissing { .. } => "LibraryMissing",
-            Self::LibraryBroken { .. } => "LibraryBroken",
-            Self::LibraryTooOld { .. } => "LibraryTooOld",
-            Self::InvalidOption { .. } => "InvalidOption",
-            Self::ProviderUnavailable { .. } => "ProviderUnavailable",
-            Self::ModelMissing { .. } => "ModelMissing",
-            Self::ModelRejected { .. } => "ModelRejected",
-            Self::MissingExternalData { .. } => "MissingExternalData",
-            Self::CustomOperator { .. } => "CustomOperator",
-            Self::UnsupportedOpset { .. } => "UnsupportedOpset",
-            Self::UnsupportedType { .. } => "UnsupportedType",
-            Self::OutOfMemory { .. } => "OutOfMemory",
-            Self::InvalidInput { .. } => "InvalidInput",
-            Self::Overloaded { .. } => "Overloaded",
-            Self::DeadlineExceeded => "DeadlineExceeded",
-            Self::Closed => "Closed",
-            Self::RunFailed { .. } => "RunFailed",
-            Self::NoThread { .. } => "NoThread",
+            /// What kind of trouble it is.
+            pub const fn class(&self) -> ErrorClass {
+                match self {
+                    $(Self::$variant { .. } => ErrorClass::$class,)*
+                }
+            }
+
+            /// A `CamelCase` word for termination messages, conditions and metrics, the name of the variant.
+            pub const fn reason(&self) -> &'static str {
+                match self {
+                    $(Self::$variant { .. } => stringify!($variant),)*
+                }
+            }
         }
-    }
+    };
+}
+
+reasons! {
+    LibraryMissing => Missing;
+    LibraryBroken => Configuration;
+    LibraryTooOld => Configuration;
+    ProviderUnavailable => Configuration;
+    ModelMissing => Missing;
+    ModelRejected => Model;
+    MissingExternalData => Model;
+    CustomOperator => Model;
+    UnsupportedOpset => Model;
+    UnsupportedType => Model;
+    OutOfMemory => Overloaded;
+    Overloaded => Overloaded;
+    InvalidInput => Request;
+    DeadlineExceeded => Deadline;
+    Closed => Closed;
+    RunFailed => Internal;
+    NoThread => Internal;
 }
 
 fn list(paths: &[PathBuf]) -> String {

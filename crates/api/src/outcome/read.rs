@@ -1,8 +1,9 @@
 //! Reads a line that may have been cut anywhere.
 
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use super::{Outcome, OutcomeInput};
+use super::{Outcome, OutcomeTensor};
 use crate::contract::OUTCOME_MAX_INPUTS;
 
 /// The most bytes that are looked at; a kubelet keeps no more of one container.
@@ -20,12 +21,13 @@ impl Outcome {
             Err(_) => (repair(text)?, true),
         };
         let text_of = |key: &str| object.get(key).and_then(Value::as_str).map(str::to_owned);
-        let inputs = object.get("inputs").and_then(Value::as_array).into_iter().flatten();
         Some(Self {
             ok: object.get("ok")?.as_bool()?,
             reason: text_of("reason").unwrap_or_default(),
             digest: text_of("digest"),
             bytes: object.get("bytes").and_then(Value::as_u64),
+            retrievable: typed(&object, "retrievable"),
+            fingerprint: text_of("fingerprint"),
             message: text_of("message").unwrap_or_default(),
             metrics: object
                 .get("metrics")
@@ -34,17 +36,26 @@ impl Outcome {
                 .flatten()
                 .filter_map(|(name, value)| Some((name.clone(), value.as_f64()?)))
                 .collect(),
-            inputs: inputs
-                .take(OUTCOME_MAX_INPUTS)
-                .filter_map(|input| serde_json::from_value::<OutcomeInput>(input.clone()).ok())
-                .collect(),
-            inputs_total: object
-                .get("inputsTotal")
-                .and_then(Value::as_u64)
-                .and_then(|total| u32::try_from(total).ok()),
+            inputs: tensors(&object, "inputs"),
+            inputs_total: typed(&object, "inputsTotal"),
+            model: typed(&object, "model"),
+            runtime: typed(&object, "runtime"),
+            outputs: tensors(&object, "outputs"),
+            outputs_total: typed(&object, "outputsTotal"),
             cut,
         })
     }
+}
+
+/// The value of a key, if there is one that is understood.
+fn typed<T: DeserializeOwned>(object: &Map<String, Value>, key: &str) -> Option<T> {
+    object.get(key).and_then(|value| serde_json::from_value(value.clone()).ok())
+}
+
+/// The tensors of a list that are understood.
+fn tensors(object: &Map<String, Value>, key: &str) -> Vec<OutcomeTensor> {
+    let listed = object.get(key).and_then(Value::as_array).into_iter().flatten();
+    listed.take(OUTCOME_MAX_INPUTS).filter_map(|tensor| serde_json::from_value(tensor.clone()).ok()).collect()
 }
 
 /// Closes a JSON object whose end is missing.

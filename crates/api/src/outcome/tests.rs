@@ -8,29 +8,54 @@ fn sample() -> Outcome {
         reason: "Resolved".into(),
         digest: Some(format!("sha256:{}", "0123456789abcdef".repeat(4))),
         bytes: Some(14_312),
+        retrievable: Some(Retrievable::WhileUnchanged),
+        fingerprint: Some(format!("sha256:{}", "fedcba9876543210".repeat(4))),
         message: "one ONNX file, \"model.onnx\"".into(),
         metrics: [("valAccuracy".to_owned(), 0.96)].into(),
-        inputs: vec![OutcomeInput { name: "input".into(), datatype: "FP32".into(), shape: vec![-1, 4] }],
+        inputs: vec![OutcomeTensor { name: "input".into(), datatype: "FP32".into(), shape: vec![-1, 4] }],
         inputs_total: Some(1),
+        model: Some(OutcomeModel { opset: Some(17), ir_version: Some(8), parameters_bytes: Some(600) }),
+        runtime: None,
+        outputs: vec![OutcomeTensor { name: "output".into(), datatype: "FP32".into(), shape: vec![-1, 3] }],
+        outputs_total: Some(1),
         cut: false,
     }
 }
 
 #[test]
 fn keys_stand_in_the_contracts_order() {
-    let digest = "0123456789abcdef".repeat(4);
+    let (digest, fingerprint) = (sample().digest.unwrap(), sample().fingerprint.unwrap());
+    let expected = [
+        r#"{"v":1,"ok":true,"reason":"Resolved","digest":""#,
+        &digest,
+        r#"","bytes":14312,"retrievable":"WhileUnchanged","fingerprint":""#,
+        &fingerprint,
+        r#"","message":"one ONNX file, \"model.onnx\"","metrics":{"valAccuracy":0.96},"#,
+        r#""inputs":[{"name":"input","datatype":"FP32","shape":[-1,4]}],"inputsTotal":1,"#,
+        r#""model":{"opset":17,"irVersion":8,"parametersBytes":600},"#,
+        r#""outputs":[{"name":"output","datatype":"FP32","shape":[-1,3]}],"outputsTotal":1}"#,
+    ];
+    assert_eq!(sample().to_line(), expected.concat());
+    let runtime =
+        OutcomeRuntime { execution_provider: Some(ExecutionProvider::Cuda), version: Some("1.32.0".into()) };
     assert_eq!(
-        sample().to_line(),
-        format!(
-            "{{\"v\":1,\"ok\":true,\"reason\":\"Resolved\",\"digest\":\"sha256:{digest}\",\"bytes\":14312,\
-             \"message\":\"one ONNX file, \\\"model.onnx\\\"\",\"metrics\":{{\"valAccuracy\":0.96}},\
-             \"inputs\":[{{\"name\":\"input\",\"datatype\":\"FP32\",\"shape\":[-1,4]}}],\"inputsTotal\":1}}"
-        )
+        Outcome { runtime: Some(runtime), ..Outcome::success("Terminated") }.to_line(),
+        r#"{"v":1,"ok":true,"reason":"Terminated","message":"","runtime":{"executionProvider":"CUDA","version":"1.32.0"}}"#
     );
     assert_eq!(
         Outcome::failure("SourceMissing", "no such bucket").to_line(),
         r#"{"v":1,"ok":false,"reason":"SourceMissing","message":"no such bucket"}"#
     );
+}
+
+#[test]
+fn unknown_values_of_later_versions_are_passed_over() {
+    let line = r#"{"v":2,"ok":true,"reason":"R","retrievable":"Sometimes","message":"m",
+        "model":{"opset":"new","irVersion":8},"runtime":{"executionProvider":"CPU","more":1},"colour":"red"}"#;
+    let read = Outcome::read(line).unwrap();
+    assert_eq!((read.retrievable, read.model), (None, None));
+    assert_eq!(read.runtime.unwrap().execution_provider, Some(ExecutionProvider::Cpu));
+    assert_eq!((read.message.as_str(), read.cut), ("m", false));
 }
 
 #[test]
@@ -44,8 +69,26 @@ fn long_message_is_shortened_before_inputs_are_dropped() {
 }
 
 #[test]
+fn outputs_are_dropped_first_then_the_model_and_inputs_last() {
+    let tensor = |size: usize| OutcomeTensor { name: "n".repeat(size), ..OutcomeTensor::default() };
+    let read = |inputs: Vec<OutcomeTensor>, outputs: Vec<OutcomeTensor>| {
+        let outcome = Outcome { inputs, outputs, outputs_total: None, ..sample() };
+        Outcome::read(&outcome.to_line()).unwrap()
+    };
+    let some = read(vec![tensor(40); 2], vec![tensor(100); 4]);
+    assert!((1..4).contains(&some.outputs.len()) && some.inputs.len() == 2, "{some:?}");
+    assert_eq!((some.outputs_total, some.model), (Some(4), sample().model));
+    let none = read(vec![tensor(200); 3], vec![tensor(100); 4]);
+    assert_eq!((none.outputs.len(), none.model, none.outputs_total), (0, None, Some(4)));
+    for read in [some, none] {
+        assert!(!read.inputs.is_empty() && !read.message.is_empty());
+        assert_eq!((read.digest, read.fingerprint), (sample().digest, sample().fingerprint));
+    }
+}
+
+#[test]
 fn inputs_are_dropped_when_the_message_has_no_room() {
-    let input = OutcomeInput { name: "n".repeat(200), datatype: "FP32".into(), shape: vec![-1] };
+    let input = OutcomeTensor { name: "n".repeat(200), datatype: "FP32".into(), shape: vec![-1] };
     let outcome =
         Outcome { message: "m".repeat(500), inputs: vec![input; 20], inputs_total: None, ..sample() };
     let read = Outcome::read(&outcome.to_line()).unwrap();
@@ -76,29 +119,44 @@ fn other_texts_are_no_outcome() {
 }
 
 fn any_outcome() -> impl Strategy<Value = Outcome> {
-    let input = ("\\PC{0,60}", "[A-Z0-9]{1,6}", prop::collection::vec(-1_i64..1_000, 0..4))
-        .prop_map(|(name, datatype, shape)| OutcomeInput { name, datatype, shape });
-    (
-        any::<bool>(),
-        "[A-Za-z]{1,40}",
-        prop::option::of("sha256:[0-9a-f]{64}"),
-        prop::option::of(any::<u64>()),
+    let tensor = || {
+        ("\\PC{0,60}", "[A-Z0-9]{1,6}", prop::collection::vec(-1_i64..1_000, 0..4))
+            .prop_map(|(name, datatype, shape)| OutcomeTensor { name, datatype, shape })
+    };
+    let digest = || prop::option::of("sha256:[0-9a-f]{64}");
+    let model = (prop::option::of(any::<i64>()), prop::option::of(any::<u64>()))
+        .prop_map(|(opset, parameters_bytes)| OutcomeModel { opset, parameters_bytes, ir_version: opset });
+    let deciding = (any::<bool>(), "[A-Za-z]{1,40}", digest(), prop::option::of(any::<u64>()), digest());
+    let describing = (
         any::<String>(),
         prop::collection::btree_map("[a-zA-Z]{1,12}", any::<f64>(), 0..6),
-        prop::collection::vec(input, 0..12),
+        prop::collection::vec(tensor(), 0..12),
         prop::option::of(any::<u32>()),
-    )
-        .prop_map(|(ok, reason, digest, bytes, message, metrics, inputs, inputs_total)| Outcome {
+        prop::option::of(model),
+        prop::collection::vec(tensor(), 0..12),
+    );
+    (deciding, describing).prop_map(
+        |(
+            (ok, reason, digest, bytes, fingerprint),
+            (message, metrics, inputs, inputs_total, model, outputs),
+        )| Outcome {
             ok,
             reason,
             digest,
             bytes,
+            retrievable: bytes.map(|_| Retrievable::Always),
+            fingerprint,
             message,
             metrics,
             inputs,
             inputs_total,
+            model,
+            runtime: None,
+            outputs,
+            outputs_total: inputs_total,
             cut: false,
-        })
+        },
+    )
 }
 
 proptest! {
@@ -113,9 +171,12 @@ proptest! {
         prop_assert_eq!(&read.reason, &outcome.reason);
         prop_assert_eq!(&read.digest, &outcome.digest);
         prop_assert_eq!(read.bytes, outcome.bytes);
+        prop_assert_eq!(&read.fingerprint, &outcome.fingerprint);
+        prop_assert_eq!(read.retrievable, outcome.retrievable);
         let written = read.message.strip_suffix('…').unwrap_or(&read.message);
         prop_assert!(outcome.message.starts_with(written));
         prop_assert!(outcome.inputs.starts_with(&read.inputs));
+        prop_assert!(outcome.outputs.starts_with(&read.outputs));
     }
 
     #[test]

@@ -127,31 +127,46 @@ pub enum OnnxError {
     },
 }
 
-impl OnnxError {
-    /// The reason in `CamelCase`, stable: `UnsupportedFormat`, `NotOnnx`, `TruncatedModel`, `InvalidModel`,
-    /// `ModelTooComplex`, `ModelTooLarge`, `UnsupportedIr`, `UnsupportedOpset`, `CustomOperator`,
-    /// `MissingExternalData`, `UnsafeExternalDataPath`, `UnsupportedType` or `CannotRead`.
-    pub const fn reason(&self) -> &'static str {
-        match self {
-            // A page or a pointer file is not a model of another format: nothing can convert it.
-            Self::OtherFormat(format) => match format.converter() {
-                Some(_) => "UnsupportedFormat",
-                None => "NotOnnx",
-            },
-            Self::NotOnnx { .. } => "NotOnnx",
-            Self::TruncatedModel { .. } => "TruncatedModel",
-            Self::InvalidModel { .. } => "InvalidModel",
-            Self::ModelTooComplex { .. } => "ModelTooComplex",
-            Self::ModelTooLarge { .. } => "ModelTooLarge",
-            Self::UnsupportedIr { .. } => "UnsupportedIr",
-            Self::UnsupportedOpset { .. } => "UnsupportedOpset",
-            Self::CustomOperator { .. } => "CustomOperator",
-            Self::MissingExternalData { .. } => "MissingExternalData",
-            Self::UnsafeExternalDataPath { .. } => "UnsafeExternalDataPath",
-            Self::UnsupportedType { .. } => "UnsupportedType",
-            Self::CannotRead { .. } => "CannotRead",
+/// The reason for a file of no model at all.
+const NOT_ONNX: &str = "NotOnnx";
+/// The reason for a model of another format.
+const UNSUPPORTED_FORMAT: &str = "UnsupportedFormat";
+
+/// Gives each variant its reason, and makes the list of all of them from the same lines.
+macro_rules! reasons {
+    ($($variant:ident => $reason:expr;)*) => {
+        impl OnnxError {
+            /// Every reason.
+            pub const REASONS: &[&str] = &[UNSUPPORTED_FORMAT, $($reason),*];
+
+            /// The reason in `CamelCase`, stable; one of [`REASONS`](Self::REASONS).
+            pub const fn reason(&self) -> &'static str {
+                match self {
+                    // A page or a pointer file is not a model of another format: nothing can convert it.
+                    Self::OtherFormat(format) => match format.converter() {
+                        Some(_) => UNSUPPORTED_FORMAT,
+                        None => NOT_ONNX,
+                    },
+                    $(Self::$variant { .. } => $reason,)*
+                }
+            }
         }
-    }
+    };
+}
+
+reasons! {
+    NotOnnx => NOT_ONNX;
+    TruncatedModel => "TruncatedModel";
+    InvalidModel => "InvalidModel";
+    ModelTooComplex => "ModelTooComplex";
+    ModelTooLarge => "ModelTooLarge";
+    UnsupportedIr => "UnsupportedIr";
+    UnsupportedOpset => "UnsupportedOpset";
+    CustomOperator => "CustomOperator";
+    MissingExternalData => "MissingExternalData";
+    UnsafeExternalDataPath => "UnsafeExternalDataPath";
+    UnsupportedType => "UnsupportedType";
+    CannotRead => "CannotRead";
 }
 
 /// A name from a model, for a message: at most 80 characters, none of which a terminal obeys.

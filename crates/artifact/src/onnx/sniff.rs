@@ -182,6 +182,9 @@ fn is_saved_model(head: &[u8]) -> bool {
     matches!(rest.get(length), Some(0x0a | 0x12))
 }
 
+/// What only a page has near its beginning.
+const PAGE: [&[u8]; 5] = [b"<!doctype html", b"<html", b"<head>", b"<title>", b"<body"];
+
 /// Markup and JSON, after any white space and byte order mark.
 fn text(head: &[u8]) -> Option<Format> {
     let head = head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(head).trim_ascii_start();
@@ -192,7 +195,7 @@ fn text(head: &[u8]) -> Option<Format> {
     let lower: Vec<u8> = head.iter().take(256).map(u8::to_ascii_lowercase).collect();
     let holds = |needle: &[u8]| lower.windows(needle.len()).any(|window| window == needle);
     match lower.first()? {
-        b'<' if holds(b"<html") || lower.starts_with(b"<!doctype html") => Some(Format::Html),
+        b'<' if PAGE.iter().any(|mark| holds(mark)) => Some(Format::Html),
         b'<' if lower.starts_with(b"<?xml") || holds(b"</") || holds(b"xmlns") => Some(Format::Xml),
         b'{' | b'[' => {
             let inside = lower[1..].trim_ascii_start();
@@ -245,7 +248,10 @@ mod tests {
     #[case(b"version https://git-lfs.github.com/spec/v1\n".to_vec(), Format::GitLfsPointer)]
     #[case(b"\n<!doctype HTML><title>404</title>".to_vec(), Format::Html)]
     #[case(b"\xef\xbb\xbf<html lang=en>".to_vec(), Format::Html)]
+    #[case(b"<!-- a proxy's --><head><meta charset=utf-8>".to_vec(), Format::Html)]
+    #[case(b"<TITLE>503</TITLE><h1>Unavailable</h1>".to_vec(), Format::Html)]
     #[case(b"<?xml version=\"1.0\"?>".to_vec(), Format::Xml)]
+    #[case(b"<Error><Code>AccessDenied</Code></Error>".to_vec(), Format::Xml)]
     #[case(b"{\"error\": \"not found\"}".to_vec(), Format::Json)]
     fn formats_are_known_by_their_first_bytes(#[case] head: Vec<u8>, #[case] format: Format) {
         assert_eq!(sniff(&head), Some(format));

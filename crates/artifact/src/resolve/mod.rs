@@ -77,6 +77,23 @@ impl Probe {
     pub fn is_conclusive(&self) -> bool {
         self.files.iter().all(|file| file.etag.is_some() || file.version.is_some())
     }
+
+    /// The sha256 of the uri and this look at it in canonical JSON (RFC 8785): a short word by which a later look is
+    /// told from this one. `None` if the probe is not [conclusive](Self::is_conclusive).
+    pub fn fingerprint(&self, uri: &SourceUri) -> Option<Digest> {
+        #[derive(Serialize)]
+        struct Look<'a> {
+            uri: String,
+            #[serde(flatten)]
+            probe: &'a Probe,
+        }
+        if !self.is_conclusive() {
+            return None;
+        }
+        // What cannot be written can be compared with nothing, which is what an inconclusive look means.
+        let text = serde_json_canonicalizer::to_vec(&Look { uri: uri.to_string(), probe: self }).ok()?;
+        Some(Digest::of(&text))
+    }
 }
 
 /// A file of a resolved revision and where it is.
@@ -121,6 +138,21 @@ pub async fn resolve(request: &ResolveRequest, progress: &dyn Progress) -> Resul
     let store = Store::open(&request.uri, &request.connection)?;
     let layout = layout(&store, &request.connection.limits).await?;
     read::read(request, &store, layout, progress).await
+}
+
+/// As [`resolve`], but `None` without reading the source if it still looks as `fingerprint` says: see
+/// [`Probe::fingerprint`].
+pub async fn resolve_if_changed(
+    request: &ResolveRequest,
+    fingerprint: &Digest,
+    progress: &dyn Progress,
+) -> Result<Option<Resolved>, Error> {
+    let store = Store::open(&request.uri, &request.connection)?;
+    let layout = layout(&store, &request.connection.limits).await?;
+    if layout.probe().fingerprint(&request.uri).as_ref() == Some(fingerprint) {
+        return Ok(None);
+    }
+    read::read(request, &store, layout, progress).await.map(Some)
 }
 
 /// Looks at a source without reading it: names, sizes, entity tags and versions.

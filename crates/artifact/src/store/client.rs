@@ -159,6 +159,26 @@ pub(super) fn check_endpoint(rules: AccessRules, endpoint: &str) -> Result<(), E
     })
 }
 
+/// Checks who gets the pod's token: as the SDKs of AWS do, without TLS only the agents that clouds put on their nodes, and
+/// this machine where that is allowed.
+pub(super) fn check_token_endpoint(rules: AccessRules, endpoint: &str) -> Result<(), Error> {
+    let url = Url::parse(endpoint).ok();
+    let host = url.as_ref().and_then(Url::host_str).unwrap_or_default();
+    let is_http = url.as_ref().is_some_and(|url| url.scheme() == "http");
+    if is_http && METADATA_HOSTS.contains(&host) {
+        return Ok(());
+    }
+    let is_loopback =
+        host.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
+    if is_http && !is_loopback {
+        return Err(Error::InvalidCredentials {
+            problem: "AWS_CONTAINER_CREDENTIALS_FULL_URI must begin with https:// unless it is an agent on the node"
+                .into(),
+        });
+    }
+    check_endpoint(rules, endpoint)
+}
+
 #[cfg(test)]
 mod tests {
     use object_store::client::HttpRequestBody;
@@ -180,5 +200,19 @@ mod tests {
         let error = guarded.call(request).await.unwrap_err();
         assert!(is_refusal(&error), "{error:?}");
         assert_eq!(of_transport(&error, uri).reason(), "AddressRefused");
+    }
+
+    #[rstest]
+    #[case("http://169.254.170.23/v1/credentials", None)]
+    #[case("http://[fd00:ec2::23]/v1/credentials", None)]
+    #[case("https://agent.example/v1", None)]
+    #[case("http://agent.example/v1", Some("InvalidCredentials"))]
+    #[case("http://10.0.0.1/v1", Some("InvalidCredentials"))]
+    #[case("http://127.0.0.1/v1", Some("AddressRefused"))]
+    #[case("https://169.254.1.1/v1", Some("AddressRefused"))]
+    #[case("no uri", Some("InvalidCredentials"))]
+    fn token_goes_without_tls_to_agents_on_the_node_only(#[case] uri: &str, #[case] reason: Option<&str>) {
+        let checked = check_token_endpoint(AccessRules::CLUSTER, uri);
+        assert_eq!(checked.err().map(|error| error.reason()), reason);
     }
 }

@@ -5,6 +5,7 @@ use std::io;
 
 use http::StatusCode;
 
+use super::identity::Unavailable;
 use crate::Error;
 use crate::access::Refusal;
 use crate::path::printable;
@@ -81,6 +82,9 @@ pub(super) fn of_status(status: StatusCode, what: &str, action: &'static str) ->
 pub(super) fn of_object_store(error: &object_store::Error, what: &str, action: &'static str) -> Error {
     use object_store::Error as Store;
     let text = || what.to_owned();
+    if let Some(Unavailable { problem }) = cause(error) {
+        return Error::IdentityUnavailable { what: text(), problem: problem.clone() };
+    }
     match error {
         Store::NotFound { .. } => Error::SourceNotFound { what: text() },
         Store::PermissionDenied { .. } | Store::Unauthenticated { .. } => {

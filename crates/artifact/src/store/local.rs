@@ -11,7 +11,7 @@ use bytes::{Bytes, BytesMut};
 use rustix::fs::OFlags;
 
 use super::{Put, Source, blocking};
-use crate::path::RESERVED_PREFIX;
+use crate::path::{RESERVED_PREFIX, printable};
 use crate::progress::Transfer;
 use crate::{Error, RemoteFile, Transfers};
 
@@ -20,20 +20,34 @@ use crate::{Error, RemoteFile, Transfers};
 #[derive(Clone, Debug)]
 pub(super) struct Local {
     root: PathBuf,
+    /// The folder that no link may lead out of.
+    mount: Option<PathBuf>,
 }
 
 impl Local {
     pub(super) fn new(root: PathBuf) -> Self {
-        Self { root }
+        Self { root, mount: None }
+    }
+
+    /// A path in a volume. Whoever writes into the volume may be somebody else than whoever runs this process, so its
+    /// links reach the volume's own files only.
+    pub(super) fn in_volume(mount: &Path, path: &str) -> Self {
+        Self { root: mount.join(path), mount: Some(mount.to_owned()) }
     }
 
     fn path(&self, path: &str) -> PathBuf {
         if path.is_empty() { self.root.clone() } else { self.root.join(path) }
     }
 
+    /// What checks places before they are looked at.
+    fn fence(&self) -> Fence {
+        Fence(self.mount.clone())
+    }
+
     pub(super) async fn head(&self, path: &str) -> Result<RemoteFile, Error> {
-        let (place, path) = (self.path(path), path.to_owned());
+        let (place, path, fence) = (self.path(path), path.to_owned(), self.fence());
         blocking(move || {
+            fence.check(&place)?;
             let metadata = fs::metadata(&place).map_err(|error| Error::reading(&place, error))?;
             if metadata.is_dir() {
                 return Err(Error::SourceNotFound {
@@ -47,8 +61,9 @@ impl Local {
     }
 
     pub(super) async fn list(&self, limit: usize, what: &str) -> Result<Vec<RemoteFile>, Error> {
-        let (root, what) = (self.root.clone(), what.to_owned());
+        let (root, what, fence) = (self.root.clone(), what.to_owned(), self.fence());
         blocking(move || {
+            fence.check(&root)?;
             let mut files = Vec::new();
             let mut folders = vec![String::new()];
             let mut seen = 0;
@@ -65,8 +80,8 @@ impl Local {
                     let kind = entry.file_type().map_err(|error| Error::reading(entry.path(), error))?;
                     if kind.is_dir() {
                         folders.push(path);
-                    } else if let Some(metadata) =
-                        fs::metadata(entry.path()).ok().filter(fs::Metadata::is_file)
+                    } else if fence.check(&entry.path()).is_ok()
+                        && let Some(metadata) = fs::metadata(entry.path()).ok().filter(fs::Metadata::is_file)
                     {
                         files.push(remote(path, &metadata));
                     }
@@ -78,8 +93,9 @@ impl Local {
     }
 
     pub(super) async fn range(&self, file: &RemoteFile, range: Range<u64>) -> Result<Bytes, Error> {
-        let (place, expected) = (self.path(&file.path), file.clone());
+        let (place, expected, fence) = (self.path(&file.path), file.clone(), self.fence());
         blocking(move || {
+            fence.check(&place)?;
             let reading = |error| Error::reading(&place, error);
             // Without waiting: to open a named pipe would block until somebody writes.
             let nonblocking = OFlags::NONBLOCK.bits().cast_signed();
@@ -132,6 +148,23 @@ impl Local {
             .await?;
         }
         blocking(move || unfinished.finish(&target, false)).await.map(|_| ())
+    }
+}
+
+/// The folder that must hold whatever a path leads to.
+struct Fence(Option<PathBuf>);
+
+impl Fence {
+    fn check(&self, place: &Path) -> Result<(), Error> {
+        let Some(mount) = &self.0 else { return Ok(()) };
+        let real = |path: &Path| fs::canonicalize(path).map_err(|error| Error::reading(path, error));
+        if real(place)?.starts_with(real(mount)?) {
+            return Ok(());
+        }
+        Err(Error::UnsafePath {
+            path: printable(&place.display().to_string()),
+            problem: "it is a symbolic link that leads out of the volume",
+        })
     }
 }
 

@@ -4,6 +4,7 @@
 
 mod client;
 mod failure;
+mod identity;
 mod local;
 mod objects;
 mod web;
@@ -55,7 +56,7 @@ impl Store {
             Place::Http(url) => Backend::Web(web::Web::open(url, uri, connection)?),
             Place::File(path) => Backend::Local(local::Local::new(path.clone())),
             Place::Volume { claim, path } => match &connection.volume {
-                Some(mounted) => Backend::Local(local::Local::new(mounted.join(path))),
+                Some(mounted) => Backend::Local(local::Local::in_volume(mounted, path)),
                 None => {
                     return Err(Error::Unsupported {
                         what: uri.to_string(),

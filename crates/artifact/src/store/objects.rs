@@ -17,12 +17,13 @@ use object_store::{
 
 use super::client::{Connector, check_endpoint};
 use super::failure::of_object_store;
-use super::{Put, Source};
+use super::{Put, Source, identity};
 use crate::credentials::{
     AWS_ACCESS_KEY_ID, AWS_ENDPOINT_URL, AWS_REGION, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN,
     AZURE_STORAGE_ACCOUNT_KEY, AZURE_STORAGE_ACCOUNT_NAME, AZURE_STORAGE_SAS_TOKEN,
     GOOGLE_SERVICE_ACCOUNT_KEY,
 };
+use crate::identity::AWS_DEFAULT_REGION;
 use crate::progress::Transfer;
 use crate::uri::ObjectStoreKind;
 use crate::{Connection, Error, RemoteFile, Transfers};
@@ -221,7 +222,8 @@ fn unusable(problem: &str) -> Error {
 
 fn s3(bucket: &str, connection: &Connection) -> Result<Arc<dyn ObjectStore>, Error> {
     let secret = |name| connection.credentials.get(name);
-    let region = secret(AWS_REGION).unwrap_or(DEFAULT_REGION);
+    let identity = connection.rules.instance_identity.then_some(&connection.identity);
+    let region = secret(AWS_REGION).or_else(|| identity?.get(AWS_DEFAULT_REGION)).unwrap_or(DEFAULT_REGION);
     // It becomes a part of the host's name.
     let allowed = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-';
     if region.is_empty() || !region.bytes().all(allowed) {
@@ -238,7 +240,7 @@ fn s3(bucket: &str, connection: &Connection) -> Result<Arc<dyn ObjectStore>, Err
     }
     builder = match (secret(AWS_ACCESS_KEY_ID), secret(AWS_SECRET_ACCESS_KEY)) {
         (Some(id), Some(key)) => builder.with_access_key_id(id).with_secret_access_key(key),
-        (None, None) if connection.rules.instance_identity => builder,
+        (None, None) if identity.is_some() => identity::s3(builder, connection)?,
         (None, None) => builder.with_skip_signature(true),
         _ => {
             return Err(unusable(
@@ -271,7 +273,7 @@ fn gcs(bucket: &str, connection: &Connection) -> Result<Arc<dyn ObjectStore>, Er
             }
             builder = builder.with_service_account_key(key);
         }
-        None if connection.rules.instance_identity => {}
+        None if connection.rules.instance_identity => builder = identity::gcs(builder)?,
         None => {
             // Explicit empty credentials keep the client from looking for a file of the user's.
             let nobody = GcpCredential { bearer: String::new() };
@@ -304,7 +306,7 @@ fn azure(container: &str, connection: &Connection) -> Result<Arc<dyn ObjectStore
     builder = match (secret(AZURE_STORAGE_ACCOUNT_KEY), secret(AZURE_STORAGE_SAS_TOKEN)) {
         (Some(key), _) => builder.with_access_key(key),
         (None, Some(token)) => builder.with_config(AzureConfigKey::SasKey, token),
-        (None, None) if connection.rules.instance_identity => builder,
+        (None, None) if connection.rules.instance_identity => identity::azure(builder, connection)?,
         (None, None) => builder.with_skip_signature(true),
     };
     Ok(Arc::new(

@@ -3,7 +3,10 @@
 use std::fs;
 use std::path::Path;
 
-use modelwright_artifact::{Class, Digest, Kind, MODEL_FILE, Progress, Retrievable, probe, resolve};
+use modelwright_artifact::{
+    Class, Digest, Kind, MODEL_FILE, NoProgress, Probe, Progress, Retrievable, probe, resolve,
+    resolve_if_changed,
+};
 use rstest::rstest;
 
 use crate::fixture::{
@@ -212,13 +215,46 @@ async fn volume_is_read_where_it_is_mounted_and_exists_in_a_cluster_only() {
 }
 
 #[tokio::test]
+async fn links_of_a_volume_reach_its_own_files_only() {
+    let (outside, inside) = (folder([("secret", model(10, 0))]), folder([("blobs/abc", model(10, 0))]));
+    let link = |from: &str, to: &Path| std::os::unix::fs::symlink(to, inside.path().join(from)).unwrap();
+    link("good.onnx", Path::new("blobs/abc"));
+    link("bad.onnx", &outside.path().join("secret"));
+    link("up", outside.path());
+    let at = |path: &str| {
+        let mut request = request(&format!("pvc://claim/{path}"));
+        request.connection.volume = Some(inside.path().to_owned());
+        request
+    };
+    resolved(&at("good.onnx")).await.unwrap();
+    for path in ["bad.onnx", "up/secret", "up/"] {
+        let error = resolved(&at(path)).await.unwrap_err();
+        assert_eq!((error.reason(), error.class()), ("UnsafePath", Class::BadData), "{path}: {error}");
+    }
+    // What leads out does not count as a file of the volume.
+    assert_eq!(resolved(&at("")).await.unwrap().kind, Kind::Prefix);
+}
+
+#[tokio::test]
 async fn probe_changes_when_the_file_does() {
     let folder = folder([("net.onnx", model(10, 0))]);
     let request = file_request(folder.path());
     let first = resolved(&request).await.unwrap().probe;
     assert_eq!(probe(&request).await.unwrap(), first);
+    let known = first.fingerprint(&request.uri).unwrap();
+    assert!(resolve_if_changed(&request, &known, &NoProgress).await.unwrap().is_none());
     fs::write(folder.path().join("net.onnx"), model(11, 0)).unwrap();
     assert_ne!(probe(&request).await.unwrap(), first);
+    assert!(resolve_if_changed(&request, &known, &NoProgress).await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn fingerprint_belongs_to_one_uri() {
+    let probe = Probe { kind: Kind::File, files: Vec::new() };
+    let [one, other] = ["s3://b/m", "s3://b/n"].map(|uri| probe.fingerprint(&request(uri).uri).unwrap());
+    assert_ne!(one, other);
+    // It is kept in statuses, so it may not change with a version of this program.
+    assert_eq!(one, Digest::of(br#"{"files":[],"kind":"File","uri":"s3://b/m"}"#));
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use std::time::Duration;
 use modelwright_artifact::{
     AccessRules, Class, Connection, Credentials, Digest, FetchRequest, Kind, MANIFEST_FILE, MODEL_FILE,
     NoProgress, PublishRequest, ResolveRequest, Retrievable, Retry, SourceUri, Transfers, fetch, provenance,
-    publish, resolve, verify,
+    publish, resolve, resolve_if_changed, verify,
 };
 use modelwright_test_servers::Server;
 use object_store::ObjectStoreExt as _;
@@ -144,9 +144,19 @@ async fn prefix_with_external_data_is_resolved_and_a_wrong_key_is_denied() {
     bucket.put(&"bc/net.onnx".into(), model_with_external_data(100, "w.bin").into()).await.unwrap();
     bucket.put(&"bc/w.bin".into(), vec![7; 400].into()).await.unwrap();
     bucket.put(&"bcd/other.onnx".into(), vec![7; 400].into()).await.unwrap();
-    for path in ["bc", "bc/"] {
-        let resolved = resolved(&at(&server, path)).await.unwrap();
-        assert_eq!((resolved.kind, resolved.files.len()), (Kind::Prefix, 2));
+    for path in ["bc", "bc/", "bc/net.onnx"] {
+        let request = at(&server, path);
+        if path == "bc/net.onnx" {
+            bucket.put(&path.into(), model(10, 0).into()).await.unwrap();
+        }
+        let resolved = resolved(&request).await.unwrap();
+        let known = resolved.probe.fingerprint(&request.uri).unwrap();
+        assert!(resolve_if_changed(&request, &known, &NoProgress).await.unwrap().is_none(), "{path}");
+        if resolved.kind == Kind::Prefix {
+            assert_eq!(resolved.files.len(), 2);
+            bucket.put(&"bc/w.bin".into(), vec![8; 400].into()).await.unwrap();
+            assert!(resolve_if_changed(&request, &known, &NoProgress).await.unwrap().is_some(), "{path}");
+        }
     }
     let mut request = at(&server, "bc/");
     let mut secrets = server.credentials();

@@ -4,7 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use modelwright_artifact::{AccessRules, Class, Digest, Kind, ResolveRequest, Retrievable, Retry, probe};
+use modelwright_artifact::{
+    AccessRules, Class, Digest, Kind, NoProgress, ResolveRequest, Retrievable, Retry, probe,
+    resolve_if_changed,
+};
 use rstest::rstest;
 use tokio::io::AsyncWriteExt as _;
 
@@ -139,8 +142,32 @@ async fn probe_tells_whether_anything_changed() {
     let first = resolved(&request).await.unwrap().probe;
     assert!(first.is_conclusive());
     assert_eq!(probe(&request).await.unwrap(), first);
+    let known = first.fingerprint(&request.uri).unwrap();
+    assert!(resolve_if_changed(&request, &known, &NoProgress).await.unwrap().is_none());
     tag.store(2, Ordering::SeqCst);
     assert_ne!(probe(&request).await.unwrap(), first);
+    let changed = resolve_if_changed(&request, &known, &NoProgress).await.unwrap().unwrap();
+    assert_ne!(changed.probe.fingerprint(&request.uri), Some(known));
+}
+
+#[tokio::test]
+async fn modification_time_makes_a_fingerprint_and_nothing_makes_none() {
+    let at = |headers: &'static [(&'static str, &'static str)]| async move {
+        let content = model(10, 0);
+        let server = WebServer::start(move |_| {
+            headers
+                .iter()
+                .fold(Reply::new(200, content.clone()), |reply, (name, value)| reply.with(name, *value))
+        })
+        .await;
+        let request = request(&server.url("/m"));
+        let of_resolved = resolved(&request).await.unwrap().probe.fingerprint(&request.uri);
+        let of_probe = probe(&request).await.unwrap().fingerprint(&request.uri);
+        assert_eq!(of_resolved, of_probe);
+        of_probe
+    };
+    assert!(at(&[("Last-Modified", "Tue, 03 Nov 2026 10:00:00 GMT")]).await.is_some());
+    assert_eq!(at(&[]).await, None);
 }
 
 #[rstest]

@@ -4,20 +4,32 @@
 pub(crate) mod crd;
 pub(crate) mod fetch;
 pub(crate) mod resolve;
+mod secret;
 pub(crate) mod serve;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use modelwright_api::contract::paths;
-use modelwright_artifact::{AccessRules, Connection, Credentials, Digest, Retry, SourceUri};
+use modelwright_artifact::{AccessRules, Connection, Credentials, Digest, Identity, Retry, SourceUri};
 
+use crate::arguments::StepArguments;
+use crate::environment;
 use crate::failure::Failure;
+use crate::signals::Termination;
 
 /// How a step reaches a store.
-fn connection(credentials: Credentials, allow_loopback: bool, retry: Retry) -> Connection {
+fn connection(credentials: Credentials, arguments: &StepArguments, retry: Retry) -> Connection {
+    let rules = AccessRules {
+        loopback: arguments.allow_loopback,
+        private: !arguments.refuse_private,
+        instance_identity: arguments.instance_identity,
+    };
     Connection {
         credentials,
-        rules: AccessRules { loopback: allow_loopback, ..AccessRules::CLUSTER },
+        // Nobody's identity is read unless it is asked for.
+        identity: if rules.instance_identity { environment::identity() } else { Identity::default() },
+        rules,
         retry,
         volume: Some(paths::SOURCE.into()),
         ..Connection::default()
@@ -39,8 +51,19 @@ fn block_on<T>(step: impl Future<Output = Result<T, Failure>>) -> Result<T, Fail
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().worker_threads(2).build();
     let runtime =
         runtime.map_err(|error| Failure::bug(format!("cannot start the runtime's threads: {error}")))?;
-    let result = runtime.block_on(step);
+    // A panic is a mistake of ours; whoever started the step still learns that it was one, and its place is logged.
+    let result = catch_unwind(AssertUnwindSafe(|| runtime.block_on(step)))
+        .unwrap_or_else(|_| Err(Failure::bug("the step panicked; its log says where")));
     // A name look-up that hangs in the resolver's thread must not keep a finished step from ending.
     runtime.shutdown_timeout(Duration::from_millis(100));
     result
+}
+
+/// Runs a step that ends in order when it is told to.
+async fn until_terminated<T>(step: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    let mut termination = Termination::listen()?;
+    tokio::select! {
+        done = step => done,
+        () = termination.wait() => Err(Failure::terminated()),
+    }
 }

@@ -4,75 +4,105 @@ use std::fmt::Write as _;
 use std::process::ExitCode as ProcessExit;
 
 use modelwright_api::Outcome;
-use modelwright_api::contract::ExitCode;
-use modelwright_artifact::{FetchRequest, PublishRequest, ResolveRequest, Resolved, Retry};
+use modelwright_artifact::{
+    Connection, Error, FetchRequest, PublishRequest, ResolveRequest, Resolved, Retry, SourceUri,
+};
 
 use crate::arguments::ResolveArguments;
 use crate::failure::Failure;
+use crate::steps::secret::Secret;
 use crate::terminal::Terminal;
 use crate::{environment, report, steps, support};
 
 /// Runs it.
 pub(crate) fn run(arguments: &ResolveArguments) -> ProcessExit {
-    report::end(steps::block_on(resolve(arguments)), arguments.step.termination_log.as_ref())
+    let result = steps::block_on(steps::until_terminated(resolve(arguments)));
+    report::end(result, arguments.step.termination_log.as_ref())
 }
 
 async fn resolve(arguments: &ResolveArguments) -> Result<Outcome, Failure> {
+    let uri = steps::uri(&arguments.uri)?;
+    let credentials = environment::credentials();
+    let secret = Secret::of_source(&arguments.step);
+    secret.check(&uri, &credentials)?;
     let request = ResolveRequest {
-        uri: steps::uri(&arguments.uri)?,
+        uri,
         digest: arguments.digest.as_deref().map(steps::digest).transpose()?,
-        connection: steps::connection(
-            environment::credentials(),
-            arguments.step.allow_loopback,
-            Retry::RESOLVE,
-        ),
+        connection: steps::connection(credentials, &arguments.step, Retry::RESOLVE),
     };
+    let copy = arguments.copy_to.as_deref().map(|target| Copy::prepare(arguments, target)).transpose()?;
+    let known = arguments.unless_fingerprint.as_deref().map(steps::digest).transpose()?;
     let terminal = Terminal::new();
-    let resolved = modelwright_artifact::resolve(&request, &*terminal.transfers_of("resolve")).await?;
+    let progress = terminal.transfers_of("resolve");
+    let resolved = match known {
+        Some(known) => modelwright_artifact::resolve_if_changed(&request, &known, &*progress).await,
+        None => modelwright_artifact::resolve(&request, &*progress).await.map(Some),
+    };
+    let Some(resolved) = resolved.map_err(|error| secret.explain(error))? else {
+        return Ok(Outcome {
+            fingerprint: known.map(|known| known.to_string()),
+            message: format!("{} looks as before", request.uri),
+            ..Outcome::success("Unchanged")
+        });
+    };
     terminal.note(&describe(&resolved));
     support::check(&request.uri, &resolved.facts)?;
     let mut message = format!("{} is the revision {}", request.uri, resolved.digest.id());
-    if let Some(target) = &arguments.copy_to {
-        let uri = copy(arguments, &request, &resolved, target).await?;
+    if let Some(copy) = copy {
+        let uri = copy.publish(&request, &resolved, &secret).await?;
         let _ = write!(message, ", published as {uri}");
     }
     Ok(Outcome {
         digest: Some(resolved.digest.to_string()),
         bytes: Some(resolved.manifest.total_bytes()),
+        retrievable: Some(report::retrievable(resolved.retrievable)),
+        fingerprint: report::fingerprint(Some(&resolved.probe), &request.uri),
         message,
-        inputs: report::inputs(&resolved.facts),
-        ..Outcome::success("Resolved")
+        ..report::described("Resolved", &resolved.facts)
     })
 }
 
-/// Copies the resolved revision into another store, by way of a temporary folder.
-async fn copy(
-    arguments: &ResolveArguments,
-    source: &ResolveRequest,
-    resolved: &Resolved,
-    target: &str,
-) -> Result<String, Failure> {
-    // Readable by nobody else, and deleted however this ends.
-    let folder = tempfile::Builder::new().prefix("modelwright-copy-").tempdir().map_err(|error| {
-        Failure::new(
-            ExitCode::OutputUnwritable,
-            "CannotWrite",
-            format!("cannot make a temporary folder: {error}"),
-        )
-    })?;
-    let connection =
-        steps::connection(environment::copy_to_credentials(), arguments.step.allow_loopback, Retry::FETCH);
-    let request = PublishRequest {
-        folder: folder.path().to_owned(),
-        digest: Some(resolved.digest),
-        prefix: steps::uri(target)?,
-        connection,
-    };
-    let progress = Terminal::new().transfers_of("copy");
-    let fetch = FetchRequest { source, resolved: Some(resolved), folder: folder.path().to_owned() };
-    modelwright_artifact::fetch(&fetch, &*progress).await?;
-    let published = modelwright_artifact::publish(&request, &*progress).await?;
-    Ok(published.uri.to_string())
+/// Where a resolved revision is copied to.
+struct Copy<'a> {
+    prefix: SourceUri,
+    connection: Connection,
+    secret: Secret<'a>,
+}
+
+impl<'a> Copy<'a> {
+    /// Checks what can be checked before anything is read.
+    fn prepare(arguments: &'a ResolveArguments, target: &str) -> Result<Self, Failure> {
+        let prefix = steps::uri(target)?;
+        let credentials = environment::copy_to_credentials();
+        let secret = Secret::of_copy(arguments);
+        secret.check(&prefix, &credentials)?;
+        let connection = steps::connection(credentials, &arguments.step, Retry::FETCH);
+        Ok(Self { prefix, connection, secret })
+    }
+
+    /// Copies the revision by way of a temporary folder.
+    async fn publish(
+        self,
+        source: &ResolveRequest,
+        resolved: &Resolved,
+        of_source: &Secret<'_>,
+    ) -> Result<String, Failure> {
+        // Readable by nobody else, and deleted however this ends.
+        let folder = tempfile::Builder::new().prefix("modelwright-copy-").tempdir();
+        let folder = folder.map_err(|source| Error::CannotWrite { path: std::env::temp_dir(), source })?;
+        let progress = Terminal::new().transfers_of("copy");
+        let fetch = FetchRequest { source, resolved: Some(resolved), folder: folder.path().to_owned() };
+        let fetched = modelwright_artifact::fetch(&fetch, &*progress).await;
+        fetched.map_err(|error| of_source.explain(error))?;
+        let request = PublishRequest {
+            folder: folder.path().to_owned(),
+            digest: Some(resolved.digest),
+            prefix: self.prefix,
+            connection: self.connection,
+        };
+        let published = modelwright_artifact::publish(&request, &*progress).await;
+        Ok(published.map_err(|error| self.secret.explain(error))?.uri.to_string())
+    }
 }
 
 /// A short table for people.
@@ -99,7 +129,7 @@ fn describe(resolved: &Resolved) -> String {
         opsets.join(", "),
         facts.parameter_bytes
     );
-    for input in report::inputs(facts) {
+    for input in report::tensors(&facts.inputs) {
         let _ = write!(text, "\ninput           {:?} {} {:?}", input.name, input.datatype, input.shape);
     }
     text

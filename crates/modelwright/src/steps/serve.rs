@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use modelwright_api::Outcome;
+use modelwright_api::outcome::OutcomeRuntime;
 use modelwright_artifact::Error;
 use modelwright_runtime::LoadedModel;
 use modelwright_server::{Drain, ReadyModel, Registry, Server, ServerConfig};
@@ -35,19 +36,28 @@ async fn serve(arguments: &ServeArguments) -> Result<Outcome, Failure> {
         // A dropped sender means that loading failed, which is a reason to stop, too.
         let _ = stopped.await;
     }));
-    tokio::select! {
+    let runtime = tokio::select! {
         loaded = load(arguments, &registry) => loaded?,
-        () = termination.wait() => return Ok(Outcome::success("Terminated")),
-    }
+        () = termination.wait() => {
+            let message = "told to end before the model was loaded".to_owned();
+            return Ok(Outcome { message, ..Outcome::success("Terminated") });
+        }
+    };
     terminal.print(&format!("ready {} {url}", arguments.name));
     termination.wait().await;
     tracing::info!("draining");
     let _ = stop.send(());
     server.await.map_err(|error| Failure::bug(format!("the server failed: {error}")))?;
-    Ok(Outcome { digest: Some(arguments.digest.clone()), ..Outcome::success("Terminated") })
+    Ok(Outcome {
+        digest: Some(arguments.digest.clone()),
+        message: "told to end; requests in progress were answered".to_owned(),
+        runtime: Some(runtime),
+        ..Outcome::success("Terminated")
+    })
 }
 
-async fn load(arguments: &ServeArguments, registry: &Registry) -> Result<(), Failure> {
+/// Verifies and loads the model, and says what computes it.
+async fn load(arguments: &ServeArguments, registry: &Registry) -> Result<OutcomeRuntime, Failure> {
     let digest = steps::digest(&arguments.digest)?;
     let (folder, request) = (arguments.model_dir.clone(), serving::from_arguments(arguments));
     let loading = tokio::task::spawn_blocking(move || {
@@ -57,8 +67,9 @@ async fn load(arguments: &ServeArguments, registry: &Registry) -> Result<(), Fai
     let model =
         loading.await.map_err(|error| Failure::bug(format!("loading the model failed: {error}")))??;
     tracing::info!(report = ?model.report(), "loaded");
+    let runtime = report::runtime(model.report());
     registry.ready(&*arguments.name, ReadyModel::new(digest.id(), Arc::new(model)));
-    Ok(())
+    Ok(runtime)
 }
 
 /// A folder that lacks its files was most likely never fetched.
