@@ -88,7 +88,7 @@ impl<'a> Secret<'a> {
         let of_credentials = matches!(error, Error::AccessDenied { .. } | Error::InvalidCredentials { .. });
         let mut failure = Failure::from(error);
         if let Some(name) = self.name.filter(|_| of_credentials) {
-            failure.message.push_str(&format!("; they come from the Secret \"{name}\""));
+            failure.message = format!("{}; they come from the Secret \"{name}\"", failure.message);
         }
         failure
     }
@@ -104,11 +104,12 @@ fn missing(name: &str, scheme: &str, keys: &Keys, namespace: Option<&str>) -> St
         );
     }
     let option = namespace.map_or(String::new(), |namespace| format!(" --namespace {namespace}"));
-    let literals: String = keys.create.iter().map(|key| format!(" --from-literal={key}=…")).collect();
+    let literals: Vec<String> = keys.create.iter().map(|key| format!("--from-literal={key}=…")).collect();
     format!(
         "the Secret \"{name}\" does not exist in {place} or holds none of the keys that are read for {scheme} ({}); create \
-         it with: kubectl create secret generic {name}{option}{literals}",
-        keys.read.join(", ")
+         it with: kubectl create secret generic {name}{option} {}",
+        keys.read.join(", "),
+        literals.join(" ")
     )
 }
 
@@ -120,7 +121,7 @@ mod tests {
 
     fn check(uri: &str, identity: bool, names: &[&str]) -> Result<(), Failure> {
         let credentials = Credentials::from_lookup(|name| names.contains(&name).then(|| "x".to_owned()));
-        let uri = SourceUri::parse(uri, None).unwrap();
+        let uri = SourceUri::parse(uri, None)?;
         Secret { name: Some("store"), identity }.check(&uri, &credentials)
     }
 
