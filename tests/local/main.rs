@@ -6,6 +6,7 @@
     reason = "a test ends by panicking, in its harness too"
 )]
 
+mod access;
 mod bad_data;
 mod command;
 mod examples;

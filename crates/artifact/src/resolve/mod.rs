@@ -140,7 +140,7 @@ pub async fn resolve(request: &ResolveRequest, progress: &dyn Progress) -> Resul
     read::read(request, &store, layout, progress).await
 }
 
-/// As [`resolve`], but `None` without reading the source if it still looks as `fingerprint` says: see
+/// As [`resolve()`], but `None` without reading the source if it still looks as `fingerprint` says: see
 /// [`Probe::fingerprint`].
 pub async fn resolve_if_changed(
     request: &ResolveRequest,

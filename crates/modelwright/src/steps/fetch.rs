@@ -20,12 +20,12 @@ pub(crate) fn run(arguments: &FetchArguments) -> ProcessExit {
 async fn fetch(arguments: &FetchArguments) -> Result<Outcome, Failure> {
     let uri = steps::uri(&arguments.uri)?;
     let credentials = environment::credentials();
-    let secret = Secret::of_source(&arguments.step);
-    secret.check(&uri, &credentials)?;
+    let secret = Secret::of_source(&arguments.step, &credentials);
+    secret.check(&uri)?;
     let source = ResolveRequest {
         uri,
         digest: Some(steps::digest(&arguments.digest)?),
-        connection: steps::connection(credentials, &arguments.step, Retry::FETCH),
+        connection: steps::connection(credentials.clone(), &arguments.step, Retry::FETCH),
     };
     let request = FetchRequest { source: &source, resolved: None, folder: arguments.out.clone() };
     let fetched = modelwright_artifact::fetch(&request, &*Terminal::new().transfers_of("fetch")).await;

@@ -5,7 +5,7 @@ use std::process::ExitCode as ProcessExit;
 
 use modelwright_api::Outcome;
 use modelwright_artifact::{
-    Connection, Error, FetchRequest, PublishRequest, ResolveRequest, Resolved, Retry, SourceUri,
+    Credentials, Error, FetchRequest, PublishRequest, ResolveRequest, Resolved, Retry, SourceUri,
 };
 
 use crate::arguments::ResolveArguments;
@@ -23,12 +23,12 @@ pub(crate) fn run(arguments: &ResolveArguments) -> ProcessExit {
 async fn resolve(arguments: &ResolveArguments) -> Result<Outcome, Failure> {
     let uri = steps::uri(&arguments.uri)?;
     let credentials = environment::credentials();
-    let secret = Secret::of_source(&arguments.step);
-    secret.check(&uri, &credentials)?;
+    let secret = Secret::of_source(&arguments.step, &credentials);
+    secret.check(&uri)?;
     let request = ResolveRequest {
         uri,
         digest: arguments.digest.as_deref().map(steps::digest).transpose()?,
-        connection: steps::connection(credentials, &arguments.step, Retry::RESOLVE),
+        connection: steps::connection(credentials.clone(), &arguments.step, Retry::RESOLVE),
     };
     let copy = arguments.copy_to.as_deref().map(|target| Copy::prepare(arguments, target)).transpose()?;
     let known = arguments.unless_fingerprint.as_deref().map(steps::digest).transpose()?;
@@ -64,20 +64,17 @@ async fn resolve(arguments: &ResolveArguments) -> Result<Outcome, Failure> {
 
 /// Where a resolved revision is copied to.
 struct Copy<'a> {
+    arguments: &'a ResolveArguments,
     prefix: SourceUri,
-    connection: Connection,
-    secret: Secret<'a>,
+    credentials: Credentials,
 }
 
 impl<'a> Copy<'a> {
     /// Checks what can be checked before anything is read.
     fn prepare(arguments: &'a ResolveArguments, target: &str) -> Result<Self, Failure> {
-        let prefix = steps::uri(target)?;
-        let credentials = environment::copy_to_credentials();
-        let secret = Secret::of_copy(arguments);
-        secret.check(&prefix, &credentials)?;
-        let connection = steps::connection(credentials, &arguments.step, Retry::FETCH);
-        Ok(Self { prefix, connection, secret })
+        let (prefix, credentials) = (steps::uri(target)?, environment::copy_to_credentials());
+        Secret::of_copy(arguments, &credentials).check(&prefix)?;
+        Ok(Self { arguments, prefix, credentials })
     }
 
     /// Copies the revision by way of a temporary folder.
@@ -98,10 +95,11 @@ impl<'a> Copy<'a> {
             folder: folder.path().to_owned(),
             digest: Some(resolved.digest),
             prefix: self.prefix,
-            connection: self.connection,
+            connection: steps::connection(self.credentials.clone(), &self.arguments.step, Retry::FETCH),
         };
         let published = modelwright_artifact::publish(&request, &*progress).await;
-        Ok(published.map_err(|error| self.secret.explain(error))?.uri.to_string())
+        let of_copy = Secret::of_copy(self.arguments, &self.credentials);
+        Ok(published.map_err(|error| of_copy.explain(error))?.uri.to_string())
     }
 }
 

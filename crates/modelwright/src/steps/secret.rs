@@ -12,6 +12,7 @@ pub(super) struct Secret<'a> {
     name: Option<&'a str>,
     /// Whether the cloud gives the pod an identity: its webhook then sets the region, which says nothing of the Secret.
     identity: bool,
+    credentials: &'a Credentials,
 }
 
 /// The keys that are read for a scheme, and those that a new Secret for it begins with.
@@ -60,36 +61,42 @@ impl Keys {
 }
 
 impl<'a> Secret<'a> {
-    /// That of the source.
-    pub(super) fn of_source(arguments: &'a StepArguments) -> Self {
+    /// That of the source, with what was found in the environment.
+    pub(super) fn of_source(arguments: &'a StepArguments, credentials: &'a Credentials) -> Self {
         let name = arguments.credentials_secret.as_deref();
-        Self { name, identity: arguments.instance_identity }
+        Self { name, identity: arguments.instance_identity, credentials }
     }
 
     /// That of `--copy-to`.
-    pub(super) fn of_copy(arguments: &'a ResolveArguments) -> Self {
+    pub(super) fn of_copy(arguments: &'a ResolveArguments, credentials: &'a Credentials) -> Self {
         let name = arguments.copy_to_secret.as_deref();
-        Self { name, identity: arguments.step.instance_identity }
+        Self { name, identity: arguments.step.instance_identity, credentials }
     }
 
     /// Refuses to go on without any of the Secret's keys.
-    pub(super) fn check(&self, uri: &SourceUri, credentials: &Credentials) -> Result<(), Failure> {
+    pub(super) fn check(&self, uri: &SourceUri) -> Result<(), Failure> {
         let Some(name) = self.name else { return Ok(()) };
         let keys = Keys::of(uri.scheme());
         let tells = |key: &str| keys.read.contains(&key) && !(self.identity && key == REGION);
-        if credentials.names().any(tells) {
+        if self.credentials.names().any(tells) {
             return Ok(());
         }
         Err(Failure::secret_missing(missing(name, uri.scheme(), &keys, environment::namespace().as_deref())))
     }
 
-    /// The failure with the name of the Secret, where the Secret is what to look at.
+    /// The failure with the name of the Secret, where the Secret or the lack of one is what to look at.
     pub(super) fn explain(&self, error: Error) -> Failure {
-        let of_credentials = matches!(error, Error::AccessDenied { .. } | Error::InvalidCredentials { .. });
+        let denied = matches!(error, Error::AccessDenied { .. });
+        let of_credentials = denied || matches!(error, Error::InvalidCredentials { .. });
         let mut failure = Failure::from(error);
-        if let Some(name) = self.name.filter(|_| of_credentials) {
-            failure.message = format!("{}; they come from the Secret \"{name}\"", failure.message);
-        }
+        let more = match self.name {
+            Some(name) if of_credentials => format!("they come from the Secret \"{name}\""),
+            None if denied && self.credentials.is_empty() && !self.identity => {
+                "there were none; a Model names their Secret in credentialsSecretRef".to_owned()
+            }
+            _ => return failure,
+        };
+        failure.message = format!("{}; {more}", failure.message);
         failure
     }
 }
@@ -122,7 +129,7 @@ mod tests {
     fn check(uri: &str, identity: bool, names: &[&str]) -> Result<(), Failure> {
         let credentials = Credentials::from_lookup(|name| names.contains(&name).then(|| "x".to_owned()));
         let uri = SourceUri::parse(uri, None)?;
-        Secret { name: Some("store"), identity }.check(&uri, &credentials)
+        Secret { name: Some("store"), identity, credentials: &credentials }.check(&uri)
     }
 
     #[rstest]
