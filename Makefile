@@ -27,6 +27,7 @@ lint: ## Formatting, clippy, generated files, and cargo-deny where it is install
 	cargo clippy --workspace --all-targets --test cluster --test control-plane --test node -- --deny warnings
 	cargo xtask crds --check
 	cargo xtask docs --check
+	cargo xtask chart --check
 	@if cargo deny --version >/dev/null 2>&1; then cargo deny check; \
 	else echo "cargo-deny is not installed: cargo install --locked cargo-deny"; fi
 
@@ -44,6 +45,7 @@ cluster: ## Start a Kubernetes on this machine that knows Modelwright's image an
 	@echo "Paste this into a shell to use it:"
 	@cargo xtask cluster up
 
-docs: ## Regenerate crds/ and the manifest reference from the types
+docs: ## Regenerate crds/, the manifest reference and the chart's definition of Models from the types
 	cargo xtask crds
 	cargo xtask docs
+	cargo xtask chart

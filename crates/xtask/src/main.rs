@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod bench;
+mod chart;
 mod cluster;
 mod crds;
 mod docs;
@@ -33,6 +34,12 @@ enum Command {
     /// Measure the server or the trainer on this machine.
     #[command(subcommand)]
     Bench(bench::Bench),
+    /// Write the definition of Models and the version into the Helm chart.
+    Chart {
+        /// Write nothing; fail if a file is stale or, where Helm is built, the chart does not render.
+        #[arg(long)]
+        check: bool,
+    },
     /// A real Kubernetes on this machine, for tests and to try Modelwright out.
     #[command(subcommand)]
     Cluster(cluster::Cluster),
@@ -86,6 +93,7 @@ fn main() -> ExitCode {
 fn run() -> anyhow::Result<()> {
     match Arguments::parse().command {
         Command::Bench(bench) => bench::run(&bench)?,
+        Command::Chart { check } => chart::generate(check)?,
         Command::Cluster(cluster) => cluster::run(&cluster)?,
         Command::Crds { check } => crds::generate(check)?,
         Command::Docs { check } => docs::generate(check)?,
