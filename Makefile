@@ -37,11 +37,10 @@ bench: ## Measure the server: requests per second, latency, memory, start-up (ca
 image: ## Write the container image to target/image/modelwright.tar, without Docker
 	cargo xtask image
 
-cluster: ## Start a Kubernetes on this machine that knows Modelwright's image and Models (cargo xtask cluster down ends it)
+cluster: ## Start a Kubernetes on this machine that knows Modelwright's image (cargo xtask cluster down ends it)
 	cargo xtask image
 	cargo xtask cluster up >/dev/null
 	cargo xtask cluster load-image target/image/modelwright.tar
-	cargo xtask cluster kubectl apply --server-side -f crds/
 	@echo "Paste this into a shell to use it:"
 	@cargo xtask cluster up
 

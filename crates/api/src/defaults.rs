@@ -4,11 +4,15 @@ use std::{num::NonZeroUsize, time::Duration};
 
 use crate::{
     duration::{self, DurationError},
-    model::{ExecutionProvider, GraphOptimization, Model, Resources, Serving, Session},
+    model::Model,
     quantity::{Quantity, QuantityError},
+    serving::{ExecutionProvider, GraphOptimization, Resources, Serving, Session},
 };
 
+mod rollout;
 mod training;
+
+pub use rollout::{AUTOSCALING_CPU, PROGRESS_DEADLINE, ResolvedAutoscaling, ResolvedRollout, ResolvedSurge};
 
 /// Server pods.
 pub const REPLICAS: i32 = 1;
@@ -183,7 +187,7 @@ pub fn describe(path: &str) -> Option<String> {
         }
         "spec.serving.limits.maxQueuedRequests" => serving.max_queued_requests.to_string(),
         "spec.serving.startupTimeout" => format!("{}m", serving.startup_timeout.as_secs() / 60),
-        _ => return None,
+        _ => return rollout::describe(path),
     };
     Some(text)
 }

@@ -4,17 +4,11 @@
 //! The doc comments of this module are the descriptions in the CRD, so they are what `kubectl explain` prints.
 #![allow(unreachable_pub, reason = "KubeSchema copies each struct, `pub` and all, into a function")]
 
-use std::collections::BTreeMap;
-
 use kube::{CustomResource, KubeSchema};
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    quantity::Quantity,
-    rules,
-    status::ModelStatus,
-    training::{Rollout, Training},
+    free_form::FreeForm, rollout::Rollout, rules, serving::Serving, status::ModelStatus, training::Training,
 };
 
 /// Where a model comes from and how it is served.
@@ -81,7 +75,7 @@ use crate::{
         json_path = ".metadata.creationTimestamp"
     )
 )]
-#[x_kube(validation = rules::SOURCE_OR_TRAINING, validation = rules::ROLLOUT_NEEDS_TRAINING, validation = rules::TRAINING_ON_A_MACHINE)]
+#[x_kube(validation = rules::SOURCE_OR_TRAINING, validation = rules::TRAINING_ON_A_MACHINE)]
 pub struct ModelSpec {
     /// Where the model's bytes come from. Exactly one of `source` and `training` is written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -95,6 +89,20 @@ pub struct ModelSpec {
     /// How the model is served. Absent: with every default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub serving: Option<Serving>,
+    /// An existing ServiceAccount in the Model's namespace that every pod of the Model runs as: the way to give pods an
+    /// identity of the cloud (workload identity). Absent: one of the Model's own that may do nothing and has no token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = rules::SERVICE_ACCOUNT_NAME)]
+    pub service_account_name: Option<String>,
+    /// What every pod of the Model gets on top of what Modelwright writes, in the form of a pod template: labels,
+    /// annotations, tolerations, node selectors, sidecars. Merged as `kubectl patch` does (strategic merge: containers,
+    /// volumes and variables by name). What Modelwright needs itself cannot be changed, and is refused by its path.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod_template: Option<FreeForm>,
+    /// Serve nothing and start no new work, and keep everything else. Pods end; what was resolved or trained stays.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suspend: Option<bool>,
 }
 
 impl ModelSpec {
@@ -137,6 +145,13 @@ pub struct Source {
     /// `--secret NAME=FILE.env`. Absent: anonymous access, or the workload's own identity.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credentials_secret_ref: Option<SecretReference>,
+    /// How often the source is asked whether it changed: a duration of 5 minutes or more, such as `10m`. Only names, sizes
+    /// and entity tags are read, and the bytes only when these changed. Absent: never; the source is read when the spec
+    /// changes, and when the annotation `modelwright.dev/resolve-at` gets a new value.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 16))]
+    #[x_kube(validation = rules::DURATION, validation = rules::POLL_INTERVAL)]
+    pub poll_interval: Option<String>,
     /// Publish the bytes into this store under their digest and serve from there. Replacement pods then find the same
     /// bytes whatever happens to the source.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -169,125 +184,4 @@ pub struct SecretReference {
     #[schemars(length(min = 1, max = 253))]
     #[x_kube(validation = rules::SECRET_NAME)]
     pub name: String,
-}
-
-/// How a model is served.
-#[derive(KubeSchema, Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-#[x_kube(validation = rules::CUDA_NEEDS_GPU)]
-pub struct Serving {
-    /// What computes: `CPU`, or `CUDA` for an NVIDIA GPU. `CUDA` that cannot be had is an error, never a silent
-    /// fallback.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub execution_provider: Option<ExecutionProvider>,
-    /// How many server pods run. 0 keeps the Model and serves nothing. `kubectl scale` works once it is
-    /// written.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 0, max = 1000))]
-    pub replicas: Option<i32>,
-    /// What one server pod requests and may use, as in a Pod.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub resources: Option<Resources>,
-    /// Settings of the ONNX Runtime session.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub session: Option<Session>,
-    /// What a server accepts before it refuses.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub limits: Option<ServingLimits>,
-    /// How long a server may take from its start to ready: loading, session creation and warm-up together. A
-    /// duration such as `90s`, `10m` or `1h30m`, from one second to 24 hours.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 16))]
-    #[x_kube(validation = rules::DURATION, validation = rules::STARTUP_TIMEOUT)]
-    pub startup_timeout: Option<String>,
-}
-
-/// What computes: `CPU`, or `CUDA` for an NVIDIA GPU. `CUDA` that cannot be had is an error, never a silent fallback.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Hash, JsonSchema, PartialEq, Serialize)]
-pub enum ExecutionProvider {
-    /// The processor.
-    #[default]
-    #[serde(rename = "CPU")]
-    Cpu,
-    /// An NVIDIA GPU.
-    #[serde(rename = "CUDA")]
-    Cuda,
-}
-
-impl ExecutionProvider {
-    /// The name as manifests, arguments and status write it.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Cpu => "CPU",
-            Self::Cuda => "CUDA",
-        }
-    }
-}
-
-impl std::fmt::Display for ExecutionProvider {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-/// What one server pod requests and may use, as in a Pod.
-#[derive(KubeSchema, Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Resources {
-    /// What the scheduler sets aside, by resource name: `cpu`, `memory`, and others the cluster knows.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("maxProperties" = 16))]
-    pub requests: Option<BTreeMap<String, Quantity>>,
-    /// What the pod may use at most, by resource name. `limits.cpu`, else `requests.cpu`, sets the number of threads.
-    /// `nvidia.com/gpu` gives the pod GPUs.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("maxProperties" = 16))]
-    pub limits: Option<BTreeMap<String, Quantity>>,
-}
-
-/// Settings of the ONNX Runtime session.
-#[derive(KubeSchema, Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Session {
-    /// Threads that work on one operator together.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 256))]
-    pub intra_op_threads: Option<i32>,
-    /// Threads that run independent operators of one graph side by side. More than 1 helps only graphs with parallel
-    /// branches.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 64))]
-    pub inter_op_threads: Option<i32>,
-    /// How far ONNX Runtime rewrites the graph before it runs.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub graph_optimization: Option<GraphOptimization>,
-}
-
-/// How far ONNX Runtime rewrites the graph before it runs. `Disabled`: not at all. `Basic`: redundant operators are
-/// removed and constants folded. `Extended`: operators are fused as well. `All`: memory layouts are changed as well.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Hash, JsonSchema, PartialEq, Serialize)]
-pub enum GraphOptimization {
-    /// The graph runs as it is written.
-    Disabled,
-    /// Redundant operators are removed and constants folded.
-    Basic,
-    /// Operators are fused as well.
-    Extended,
-    /// Memory layouts are changed as well.
-    #[default]
-    All,
-}
-
-/// What a server accepts before it refuses.
-#[derive(KubeSchema, Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct ServingLimits {
-    /// The largest request body in bytes, counted after decompression. A larger one is answered with 413.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1024, max = 1_073_741_824))]
-    pub max_request_bytes: Option<i64>,
-    /// How many requests may wait in one server. One more is answered with 503 and `Retry-After` at once.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 100_000))]
-    pub max_queued_requests: Option<i32>,
 }

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::contract::{OUTCOME_MAX_BYTES, OUTCOME_MAX_INPUTS};
-use crate::model::ExecutionProvider;
+use crate::serving::ExecutionProvider;
 use crate::status::Retrievable;
 
 mod read;

@@ -98,9 +98,12 @@ pub const DIGEST: Rule = Rule::everywhere(
     "a digest is sha256: and 64 lower-case hexadecimal digits; write what modelwright resolve --uri URI prints",
 );
 
+/// What most names of objects are (RFC 1123).
+const DNS_SUBDOMAIN: &str = "self.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')";
+
 /// A Secret's name is a DNS subdomain.
 pub const SECRET_NAME: Rule = Rule::everywhere(
-    "self.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')",
+    DNS_SUBDOMAIN,
     "a Secret's name holds only lower-case letters, digits, '-' and '.', and begins and ends with a letter or digit; \
      write the name that kubectl get secrets shows",
 );
@@ -126,16 +129,75 @@ pub const CUDA_NEEDS_GPU: Rule = Rule::in_a_cluster(
     "executionProvider: CUDA needs a GPU; write resources: {limits: {nvidia.com/gpu: 1}}, or executionProvider: CPU",
 );
 
+/// One writer decides how many pods there are.
+pub const REPLICAS_OR_AUTOSCALING: Rule = Rule::everywhere(
+    "!has(self.replicas) || !has(self.autoscaling)",
+    "replicas and autoscaling would both decide how many pods there are; write one of them",
+);
+
+/// A share of a request needs a request. A limit is a request where none is written.
+pub const AUTOSCALING_NEEDS_CPU: Rule = Rule::everywhere(
+    "!has(self.autoscaling) || (has(self.autoscaling.mode) && self.autoscaling.mode == 'External') || \
+     (has(self.autoscaling.metrics) && size(self.autoscaling.metrics) > 0 && !has(self.autoscaling.cpu)) || \
+     (has(self.resources) && ((has(self.resources.requests) && 'cpu' in self.resources.requests) || \
+     (has(self.resources.limits) && 'cpu' in self.resources.limits)))",
+    "autoscaling by cpu measures the share of what is requested, and no cpu is; write resources: {requests: {cpu: 1}}, or \
+     autoscaling.metrics without cpu",
+);
+
+/// What another autoscaler does is not ours to say.
+pub const AUTOSCALING_EXTERNAL: Rule = Rule::everywhere(
+    "!has(self.mode) || self.mode != 'External' || !(has(self.minReplicas) || has(self.maxReplicas) || has(self.cpu) || \
+     has(self.metrics) || has(self.behavior))",
+    "mode External leaves scaling to an autoscaler of yours, so the other fields have no effect; remove them, or write mode: \
+     Managed",
+);
+
+/// A managed autoscaler needs bounds in the right order.
+pub const AUTOSCALING_BOUNDS: Rule = Rule::everywhere(
+    "(has(self.mode) && self.mode == 'External') || \
+     (has(self.maxReplicas) && (!has(self.minReplicas) || self.minReplicas <= self.maxReplicas))",
+    "autoscaling needs maxReplicas, at least as large as minReplicas; write for example minReplicas: 1, maxReplicas: 4",
+);
+
+/// Who may come in matters only where somebody may not.
+pub const NETWORK_POLICY_FROM: Rule = Rule::everywhere(
+    "!has(self.from) || size(self.from) == 0 || (has(self.enabled) && self.enabled)",
+    "from has no effect without a policy; write enabled: true, or remove from",
+);
+
+/// A surge is what a rolling update may have.
+pub const SURGE_OF_ROLLING: Rule = Rule::everywhere(
+    "!has(self.surge) || !has(self.strategy) || self.strategy == 'Rolling'",
+    "surge has no effect with strategy Recreate, which ends all pods first; remove it, or write strategy: Rolling",
+);
+
+/// Shorter polls are load on a store without use: a roll-out takes longer.
+pub const POLL_INTERVAL: Rule = Rule::everywhere(
+    "!self.matches('^([0-9]{1,6}(h|m|s|ms))+$') || \
+     (duration(self) >= duration('5m') && duration(self) <= duration('8784h'))",
+    "pollInterval must be from 5m to 8784h (a year); write for example 10m, and for a change at once set the annotation \
+     modelwright.dev/resolve-at",
+);
+
+/// A deadline shorter than a pod's start would undo every roll-out.
+pub const PROGRESS_DEADLINE: Rule = Rule::everywhere(
+    "!self.matches('^([0-9]{1,6}(h|m|s|ms))+$') || \
+     (duration(self) >= duration('10s') && duration(self) <= duration('24h'))",
+    "progressDeadline must be from 10s to 24h; write for example 10m",
+);
+
+/// A ServiceAccount's name is a DNS subdomain.
+pub const SERVICE_ACCOUNT_NAME: Rule = Rule::everywhere(
+    DNS_SUBDOMAIN,
+    "a ServiceAccount's name holds only lower-case letters, digits, '-' and '.', and begins and ends with a letter or digit; \
+     write the name that kubectl get serviceaccounts shows",
+);
+
 /// A model comes from one place.
 pub const SOURCE_OR_TRAINING: Rule = Rule::everywhere(
     "has(self.source) != has(self.training)",
     "a Model comes from one place; write exactly one of source (an ONNX model) and training (data to learn from)",
-);
-
-/// Which revision of a source is served, its digest says.
-pub const ROLLOUT_NEEDS_TRAINING: Rule = Rule::everywhere(
-    "!has(self.rollout) || has(self.training)",
-    "rollout works with training in this version; for a source write source.digest to choose the bytes",
 );
 
 /// Training pods come with a later version of the operator.
@@ -261,8 +323,8 @@ pub const OUTPUT_SCHEME: Rule = Rule::everywhere(
 /// Revisions are named by their digest or its beginning.
 pub const REVISION: Rule = Rule::everywhere(
     "self.matches('^([0-9a-f]{16}|sha256:[0-9a-f]{64})$')",
-    "a revision is named by its id (16 lower-case hexadecimal digits) or its digest (sha256: and 64 of them); write what \
-     modelwright run printed",
+    "a revision is named by its id (16 lower-case hexadecimal digits) or its digest (sha256: and 64 of them); write one \
+     that status.revisions or modelwright run shows",
 );
 
 /// A volume claim is an object of a cluster. It is no rule of the CRD: only one machine refuses it.
@@ -273,8 +335,21 @@ pub const SOURCE_NOT_CLAIM: Rule = Rule {
     only_in: Some(Scope::Machine),
 };
 
+/// Where there is one machine and no history, the digest says which bytes of a source are served. It is no rule of the
+/// CRD: only one machine refuses it.
+pub const PIN_NEEDS_TRAINING: Rule = Rule {
+    expression: "!has(self.rollout) || !has(self.rollout.revision) || has(self.training)",
+    message: "rollout.revision works in modelwright run with training only; for a source write source.digest to choose the \
+              bytes",
+    only_in: Some(Scope::Machine),
+};
+
+/// The rules that only one machine evaluates: each stands beside a rule of the CRD, in every place where that stands.
+pub const BESIDE: [(Rule, Rule); 2] =
+    [(SOURCE_SCHEME, SOURCE_NOT_CLAIM), (SOURCE_OR_TRAINING, PIN_NEEDS_TRAINING)];
+
 /// Every rule of the CRD, in the order of the fields.
-pub const ALL: [Rule; 31] = [
+pub const ALL: [Rule; 39] = [
     NAME,
     SOURCE_SCHEME,
     SOURCE_NOT_FILE,
@@ -282,6 +357,7 @@ pub const ALL: [Rule; 31] = [
     URI_NO_USERINFO,
     URI_NO_QUERY,
     DIGEST,
+    POLL_INTERVAL,
     SECRET_NAME,
     DELIMITER,
     DELIMITER_OF_CSV,
@@ -303,8 +379,15 @@ pub const ALL: [Rule; 31] = [
     DURATION,
     STARTUP_TIMEOUT,
     CUDA_NEEDS_GPU,
+    REPLICAS_OR_AUTOSCALING,
+    AUTOSCALING_NEEDS_CPU,
+    AUTOSCALING_EXTERNAL,
+    AUTOSCALING_BOUNDS,
+    NETWORK_POLICY_FROM,
+    SURGE_OF_ROLLING,
+    PROGRESS_DEADLINE,
+    SERVICE_ACCOUNT_NAME,
     SOURCE_OR_TRAINING,
-    ROLLOUT_NEEDS_TRAINING,
     // The last to be read, because what it says goes for all of a training.
     TRAINING_ON_A_MACHINE,
 ];

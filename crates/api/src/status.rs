@@ -6,7 +6,7 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::model::ExecutionProvider;
+use crate::serving::ExecutionProvider;
 
 /// What was observed of a Model.
 #[derive(KubeSchema, Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
@@ -35,12 +35,18 @@ pub struct ModelStatus {
     /// The revisions the Model knows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revisions: Option<Revisions>,
+    /// What the source was found to hold.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<SourceStatus>,
     /// Facts about the active revision, read from its ONNX file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<ModelFacts>,
     /// What the servers run on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub runtime: Option<Runtime>,
+    /// Where the time went until the active revision's first pod was ready.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cold_start: Option<ColdStart>,
     /// What holds now, one entry for each type: `Ready`, `Available`, `Progressing`, `Stalled`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
@@ -55,6 +61,91 @@ pub struct Revisions {
     /// The revision that is being served.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub active: Option<Revision>,
+    /// The revision that is on its way to replace the active one, or to be the first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub candidate: Option<Revision>,
+    /// Revisions that were served before, the newest first. `spec.rollout.revision` takes one of them back.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 10))]
+    pub former: Vec<Revision>,
+    /// Revisions that did not come into service, the newest first, with why.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 5))]
+    pub rejected: Vec<RejectedRevision>,
+}
+
+/// A revision that did not come into service.
+#[derive(KubeSchema, Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RejectedRevision {
+    /// The revision's digest, as `sha256:` and 64 hexadecimal digits.
+    #[schemars(length(max = 71))]
+    pub digest: String,
+    /// Why, as one word for programs.
+    #[schemars(length(max = 128))]
+    pub reason: String,
+    /// Why, as a sentence for people.
+    #[schemars(length(max = 1024))]
+    pub message: String,
+}
+
+/// What the source was found to hold.
+#[derive(KubeSchema, Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SourceStatus {
+    /// What was asked: the sha256 of the source's settings and of the annotation `modelwright.dev/resolve-at`.
+    #[schemars(length(max = 64))]
+    pub resolved_from: String,
+    /// The digest of the revision that was found, as `sha256:` and 64 hexadecimal digits.
+    #[schemars(length(max = 71))]
+    pub digest: String,
+    /// Where that revision's bytes are read from.
+    #[schemars(length(max = 2048))]
+    pub uri: String,
+    /// Whether the same bytes can be read again later.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retrievable: Option<Retrievable>,
+    /// What the source looked like without reading it, as a sha256; the next poll compares it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 71))]
+    pub fingerprint: Option<String>,
+    /// When the source was looked at last (RFC 3339); kept where `pollInterval` is written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64), extend("format" = "date-time"))]
+    pub checked_at: Option<String>,
+}
+
+/// Where the time went until a pod was ready. Times are in milliseconds.
+#[derive(KubeSchema, Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ColdStart {
+    /// The pod it was measured on.
+    #[schemars(length(max = 253))]
+    pub pod: String,
+    /// From the pod's creation until it was scheduled. Kubernetes gives these times in whole seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub scheduled: Option<i64>,
+    /// From then until the first container ran: images, volumes, network.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub image: Option<i64>,
+    /// Fetching and verifying the revision.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub fetch: Option<i64>,
+    /// Loading ONNX Runtime and creating the session, as the server says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub session: Option<i64>,
+    /// Warm-up, as the server says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub warmup: Option<i64>,
+    /// From scheduled to ready.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub total: Option<i64>,
 }
 
 /// An immutable, content-addressed set of files.
@@ -79,11 +170,11 @@ pub struct Revision {
     pub since: Option<String>,
 }
 
-/// Whether a revision's bytes can be read again later: `Always` where their place is content-addressed or versioned,
+/// Whether a revision's bytes can be read again later: `Always` where their place is content-addressed,
 /// `WhileUnchanged` where somebody may overwrite them.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, JsonSchema, PartialEq, Serialize)]
 pub enum Retrievable {
-    /// The place is content-addressed or versioned.
+    /// The place is content-addressed.
     Always,
     /// Somebody may overwrite the bytes in place; replacement pods would then refuse the new ones.
     WhileUnchanged,

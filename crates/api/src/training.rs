@@ -202,15 +202,3 @@ pub enum Approval {
     /// A person, by `spec.rollout.revision`.
     Manual,
 }
-
-/// How a new revision may replace the one that is served.
-#[derive(KubeSchema, Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Rollout {
-    /// The only revision that is served, by its full digest or its id (the first 16 digits): to approve one, to go back, or
-    /// to hold one. Absent: the newest that passed the gate.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 16, max = 71))]
-    #[x_kube(validation = rules::REVISION)]
-    pub revision: Option<String>,
-}

@@ -171,7 +171,7 @@ pub enum Error {
         expected: u64,
     },
     /// A source whose bytes changed while they were read, or since they were resolved.
-    #[error("{what} changed: {problem}; pin a digest, use a versioned bucket, or resolve again")]
+    #[error("{what} changed: {problem}; pin a digest, keep a copy with copyTo, or resolve again")]
     SourceChanged {
         /// The uri.
         what: String,

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::cluster::{CheckArguments, OperatorArguments, PlanArguments, WhyArguments};
+
 /// Serve ONNX models from one manifest over the Open Inference Protocol.
 #[derive(Debug, Parser)]
 #[command(name = "modelwright", version, max_term_width = 110)]
@@ -31,6 +33,10 @@ pub(crate) enum Command {
     Resolve(ResolveArguments),
     Fetch(FetchArguments),
     Serve(ServeArguments),
+    Operator(OperatorArguments),
+    Plan(PlanArguments),
+    Why(WhyArguments),
+    CheckInstallation(CheckArguments),
     /// Print Model's custom resource definition as YAML.
     Crd,
 }
@@ -200,7 +206,7 @@ pub(crate) enum GraphOptimization {
 }
 
 /// Reads `HOST:PORT`, with an IP address as the host, `localhost`, or nothing for every address.
-fn parse_listen_address(text: &str) -> Result<SocketAddr, String> {
+pub(crate) fn parse_listen_address(text: &str) -> Result<SocketAddr, String> {
     let (host, port) = text
         .rsplit_once(':')
         .ok_or_else(|| format!("{text:?} has no port: write HOST:PORT, for instance 127.0.0.1:8080"))?;

@@ -38,3 +38,8 @@ pub(crate) fn namespace() -> Option<String> {
 pub(crate) fn termination_log(asked: Option<&PathBuf>) -> Option<PathBuf> {
     asked.cloned().or_else(|| variable(IN_A_POD).map(|_| PathBuf::from(paths::TERMINATION_LOG)))
 }
+
+/// What is logged, if something else than usual.
+pub(crate) fn log() -> Option<String> {
+    variable(environment::LOG)
+}

@@ -2,6 +2,8 @@
 #![forbid(unsafe_code)]
 
 mod arguments;
+mod cluster;
+mod command_line;
 mod environment;
 mod failure;
 mod local;
@@ -15,8 +17,6 @@ mod terminal;
 use std::io::IsTerminal as _;
 use std::process::ExitCode as ProcessExit;
 
-use clap::Parser as _;
-use modelwright_api::contract::environment as variables;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
@@ -29,7 +29,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn main() -> ProcessExit {
     // First, because it needs to be alone in the process. Where it cannot help, loading the library says so.
     modelwright_runtime::telemetry::refuse();
-    let arguments = match Arguments::try_parse() {
+    let arguments = match command_line::parse(std::env::args_os()) {
         Ok(arguments) => arguments,
         Err(error) => return report::refuse_arguments(&error),
     };
@@ -39,6 +39,10 @@ fn main() -> ProcessExit {
         Command::Resolve(arguments) => steps::resolve::run(&arguments),
         Command::Fetch(arguments) => steps::fetch::run(&arguments),
         Command::Serve(arguments) => steps::serve::run(&arguments),
+        Command::Operator(arguments) => cluster::operator::run(&arguments),
+        Command::Plan(arguments) => cluster::plan::run(&arguments),
+        Command::Why(arguments) => cluster::why::run(&arguments),
+        Command::CheckInstallation(arguments) => cluster::check_installation::run(&arguments),
         Command::Crd => steps::crd::run(),
     }
 }
@@ -47,10 +51,12 @@ fn main() -> ProcessExit {
 fn start_logging(arguments: &Arguments) {
     let level =
         if matches!(arguments.command, Command::Run(_)) { LevelFilter::WARN } else { LevelFilter::INFO };
-    let filter = EnvFilter::builder()
-        .with_default_directive(level.into())
-        .with_env_var(variables::LOG)
-        .from_env_lossy();
+    let mut filter = environment::log().unwrap_or_else(|| level.to_string());
+    if !filter.contains("kube_client") {
+        // kube says every failed request itself, once more and without its cause.
+        filter.push_str(",kube_client::client::builder=off");
+    }
+    let filter = EnvFilter::builder().with_default_directive(level.into()).parse_lossy(filter);
     let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match arguments.log_format {
         LogFormat::Text => logs.with_target(false).with_ansi(std::io::stderr().is_terminal()).init(),

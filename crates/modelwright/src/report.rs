@@ -6,7 +6,7 @@ use std::process::ExitCode as ProcessExit;
 
 use modelwright_api::contract::ExitCode;
 use modelwright_api::outcome::{OutcomeModel, OutcomeRuntime, OutcomeTensor};
-use modelwright_api::{Outcome, model, status};
+use modelwright_api::{Outcome, status};
 use modelwright_artifact::onnx::{Dimension, OnnxFacts, TensorFact};
 use modelwright_artifact::{Probe, Retrievable, SourceUri};
 use modelwright_runtime::{ExecutionProvider, LoadReport};
@@ -95,8 +95,8 @@ pub(crate) fn fingerprint(probe: Option<&Probe>, uri: &SourceUri) -> Option<Stri
 /// What computes a model, as an outcome tells it.
 pub(crate) fn runtime(report: &LoadReport) -> OutcomeRuntime {
     let execution_provider = match report.execution_provider {
-        ExecutionProvider::Cpu => model::ExecutionProvider::Cpu,
-        ExecutionProvider::Cuda => model::ExecutionProvider::Cuda,
+        ExecutionProvider::Cpu => modelwright_api::ExecutionProvider::Cpu,
+        ExecutionProvider::Cuda => modelwright_api::ExecutionProvider::Cuda,
     };
     OutcomeRuntime {
         execution_provider: Some(execution_provider),

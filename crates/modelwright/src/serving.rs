@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 use std::path::Path;
 
 use modelwright_api::defaults::{INTER_OP_THREADS, MAX_QUEUED_REQUESTS, ResolvedServing};
-use modelwright_api::model as api;
+use modelwright_api::serving as api;
 use modelwright_artifact::MODEL_FILE;
 use modelwright_runtime::{ExecutionProvider, GraphOptimization, LoadRequest, QueueBounds, cpus};
 use modelwright_server::Bounds;

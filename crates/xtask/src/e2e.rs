@@ -96,14 +96,19 @@ pub(crate) fn run(e2e: &E2e) -> anyhow::Result<()> {
 
 fn run_tier(tier: Tier, e2e: &E2e) -> anyhow::Result<()> {
     let logs = logs(tier)?;
+    if e2e.use_kubeconfig {
+        return test(tier, e2e, None, &logs);
+    }
     // The tier of clusters starts its own.
-    if e2e.use_kubeconfig || tier == Tier::Cluster {
+    if tier == Tier::Cluster {
+        succeed(cargo_test(tier).args(["--test", "local", "--no-run"]))?;
         return test(tier, e2e, None, &logs);
     }
     let instance = Instance::new(&name_of_this_checkout(tier))?;
     let _lock = alone(tier)?;
-    // Before the cluster, which would wait for the compiler.
-    succeed(cargo_test(tier).arg("--no-run"))?;
+    // Before the cluster, which would wait for the compiler. The tests of the whole command bring the program with them, which
+    // the tests of the operator start.
+    succeed(cargo_test(tier).args(["--test", "local", "--no-run"]))?;
     // What an earlier run left could change the outcome of this one.
     instance.down()?;
     let outcome = test_on(&instance, tier, e2e, &logs);
@@ -147,7 +152,7 @@ fn test(tier: Tier, e2e: &E2e, cluster: Option<(&Instance, &Programs)>, logs: &P
         test.env("KUBECONFIG", instance.kubeconfig()).env("MODELWRIGHT_E2E_PROGRAMS", programs.folder());
         test.env("KUBECACHEDIR", instance.kubectl_cache());
     } else if tier == Tier::Cluster {
-        test.env_remove("KUBECONFIG");
+        test.env_remove("KUBECONFIG").env("MODELWRIGHT_E2E_IMAGE", image::build_for_tests()?);
     }
     succeed(&mut test)
 }

@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 
 pub mod apply;
+pub mod chart;
 pub mod cluster;
 pub mod crd;
 pub mod faults;
@@ -17,6 +18,7 @@ pub mod forward;
 pub mod images;
 pub mod load;
 pub mod namespace;
+pub mod operator;
 mod report;
 pub mod scripted_node;
 pub mod storage;

@@ -88,10 +88,18 @@ pub mod annotations {
     pub const DIGEST: &str = "modelwright.dev/digest";
     /// Where the revision's bytes are read from.
     pub const URI: &str = "modelwright.dev/uri";
-    /// The sha256 of everything the template was rendered from.
+    /// What the pods' template was rendered from: the sha256 of the Model's part, a dot, and the beginning of that of
+    /// the operator's part (images and settings); on the Deployment and its pods.
     pub const RENDERED_FROM: &str = "modelwright.dev/rendered-from";
     /// The version of the operator that rendered the template.
     pub const RENDERER: &str = "modelwright.dev/renderer";
+    /// What the revision was resolved for: the [`JOB_HASH`] of the Job that found it; on the Deployment.
+    pub const RESOLVED_FROM: &str = "modelwright.dev/resolved-from";
+    /// The [`RENDERED_FROM`] of the pods that served before, to go back to; on a Deployment whose pods are new.
+    pub const ACTIVE: &str = "modelwright.dev/active";
+    /// The [`RENDERED_FROM`] and [`RESOLVED_FROM`] of pods that did not become ready, so that they are not tried again; on
+    /// the Deployment.
+    pub const REJECTED: &str = "modelwright.dev/rejected";
     /// The full hash of what a Job was made for.
     pub const JOB_HASH: &str = "modelwright.dev/job-hash";
     /// On a Model: a new value asks for the source to be read again.

@@ -85,14 +85,15 @@ fn as_stored(schema: &Value, value: &mut Value) {
     }
 }
 
-/// Drops the rules that do not hold in `scope`, and adds the one that only a machine has to every place of a source.
+/// Drops the rules that do not hold in `scope`, and adds those that only a machine has.
 fn retain(schema: &mut Value, scope: Scope) {
     match schema {
         Value::Object(object) => {
             if let Some(Value::Array(rules)) = object.get_mut(VALIDATIONS) {
-                let sources = rules.iter().any(|rule| *rule == rules::SOURCE_SCHEME.to_json());
-                if sources && holds(&rules::SOURCE_NOT_CLAIM, scope) {
-                    rules.push(rules::SOURCE_NOT_CLAIM.to_json());
+                for (anchor, beside) in &rules::BESIDE {
+                    if holds(beside, scope) && rules.contains(&anchor.to_json()) {
+                        rules.push(beside.to_json());
+                    }
                 }
                 rules.retain(|rule| {
                     let expression = rule["rule"].as_str();

@@ -56,6 +56,17 @@ pub fn parse(text: &str, origin: &str) -> Result<Vec<Model>, Problems> {
 /// assert_eq!(problems.to_string(), "iris.yaml:7: spec.serving.replica: unknown key; write replicas");
 /// ```
 pub fn parse_for(text: &str, origin: &str, scope: Scope) -> Result<Vec<Model>, Problems> {
+    read_all(text, origin, scope, false)
+}
+
+/// The Models among the documents of a manifest that `kubectl apply` takes; objects of other kinds, such as their Secrets, are
+/// passed over.
+pub fn parse_among(text: &str, origin: &str) -> Result<Vec<Model>, Problems> {
+    read_all(text, origin, Scope::Cluster, true)
+}
+
+/// Reads every document, or with `among` those that are Models.
+fn read_all(text: &str, origin: &str, scope: Scope, among: bool) -> Result<Vec<Model>, Problems> {
     let failure = |problems| Problems::new(origin, problems);
     let documents = yaml::read(text).map_err(|NotYaml { line, message }| {
         failure(vec![Problem { document: 1, line, path: String::new(), message }])
@@ -70,6 +81,9 @@ pub fn parse_for(text: &str, origin: &str, scope: Scope) -> Result<Vec<Model>, P
     let mut seen = HashMap::new();
     for (index, node) in documents.into_iter().enumerate() {
         let document = index + 1;
+        if among && is_of_another_kind(&node) {
+            continue;
+        }
         let name_line = node.line_of("metadata.name");
         match read_document(&node, document, &rules) {
             Ok(model) => {
@@ -85,6 +99,12 @@ pub fn parse_for(text: &str, origin: &str, scope: Scope) -> Result<Vec<Model>, P
         }
     }
     if problems.is_empty() { Ok(models) } else { Err(failure(problems)) }
+}
+
+/// Whether a document is a Kubernetes object, and no Model.
+fn is_of_another_kind(node: &Node) -> bool {
+    let text = |key: &str| node.get(key).and_then(|entry| entry.value.text()).map(str::to_owned);
+    text("apiVersion").is_some() && text("kind").is_some_and(|kind| kind != KIND)
 }
 
 /// Reads one document.

@@ -16,7 +16,7 @@ use crate::quantity::Quantity;
 
 /// Every keyword that the schema may use: those that are enforced here, and those that need no check of an object.
 #[cfg(test)]
-pub(crate) const KEYWORDS: [&str; 22] = [
+pub(crate) const KEYWORDS: [&str; 23] = [
     // Enforced here. `pattern` stands only on quantities, which are read instead.
     "type",
     "properties",
@@ -42,6 +42,8 @@ pub(crate) const KEYWORDS: [&str; 22] = [
     "description",
     "format",
     "default",
+    // What is kept, not what is allowed: an object without `properties` admits every key here.
+    "x-kubernetes-preserve-unknown-fields",
 ];
 
 /// Walks one document.

@@ -205,7 +205,7 @@ fn good_manifest_is_accepted_in_a_cluster(#[case] text: String) {
 #[case::key_of_metadata(named("bc\n  label: {a: b}"), ":5: metadata.label: unknown key; write labels")]
 #[case::key_of_a_training(
     serving("epochs: 5"),
-    ":8: spec.serving.epochs: unknown key; the keys here are executionProvider"
+    ":8: spec.serving.epochs: unknown key; the keys here are autoscaling, executionProvider"
 )]
 #[case::no_source(
     manifest("serving: {}"),

@@ -188,14 +188,14 @@ impl Plan {
         store: &Store,
         downloads: &mut Downloads<'_>,
     ) -> Result<Fetched, Error> {
-        let (kind, manifest, files, facts, probe) = match self {
+        let (kind, manifest, facts, probe) = match self {
             Self::Known { kind, manifest, remotes, probe } => {
-                let (files, facts) = known(store, manifest, remotes, downloads).await?;
-                (*kind, manifest.clone(), files, facts, probe.clone())
+                let facts = known(store, manifest, remotes, downloads).await?;
+                (*kind, manifest.clone(), facts, probe.clone())
             }
             Self::Described { layout, model } => {
                 let (files, facts) = described(request, store, layout, model, downloads).await?;
-                (layout.kind(), manifest_of(&files)?, files, facts, layout.probe())
+                (layout.kind(), manifest_of(&files)?, facts, layout.probe())
             }
         };
         let pin = check_pin(&store.describe(""), kind, &manifest, request.source.digest)?;
@@ -206,7 +206,7 @@ impl Plan {
             facts,
             bytes_read: downloads.bytes_read(),
             reused: false,
-            retrievable: Some(retrievable(store, kind, files.iter().map(|file| &file.remote))),
+            retrievable: Some(retrievable(kind)),
             probe: Some(probe),
             manifest,
         })
@@ -221,8 +221,7 @@ async fn known(
     manifest: &Manifest,
     remotes: &BTreeMap<RelativePath, RemoteFile>,
     downloads: &mut Downloads<'_>,
-) -> Result<Files, Error> {
-    let mut files = Vec::with_capacity(manifest.files().len());
+) -> Result<OnnxFacts, Error> {
     let mut facts = None;
     for (path, entry) in manifest.files() {
         let remote = remotes
@@ -231,16 +230,13 @@ async fn known(
         let model = path.as_str() == MODEL_FILE;
         let wanted = Wanted { path: path.clone(), remote: remote.clone(), expected: Some(*entry), model };
         let inspected = downloads.download(wanted).await?;
-        files.push(SourceFile { path: path.clone(), entry: *entry, remote: remote.clone() });
         if model {
             let found = facts_of(inspected)?;
             check_covered(&store.describe(&remote.path), &found, manifest)?;
             facts = Some(found);
         }
     }
-    let facts =
-        facts.ok_or_else(|| Error::Internal { detail: "a revision without a model was fetched".into() })?;
-    Ok((files, facts))
+    facts.ok_or_else(|| Error::Internal { detail: "a revision without a model was fetched".into() })
 }
 
 /// Downloads a model, and then the external data that it names.

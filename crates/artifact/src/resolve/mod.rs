@@ -39,7 +39,7 @@ pub enum Kind {
 /// For how long the bytes of a revision can be read from where they were found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Retrievable {
-    /// Every file is an immutable revision's or has an object version.
+    /// Every file is an immutable revision's.
     Always,
     /// Only while nobody overwrites the source.
     WhileUnchanged,

@@ -33,7 +33,7 @@ pub(super) async fn read(
         kind: layout.kind(),
         digest: manifest.digest()?,
         pin,
-        retrievable: retrievable(store, layout.kind(), files.iter().map(|file| &file.remote)),
+        retrievable: retrievable(layout.kind()),
         files,
         manifest,
         facts,
@@ -42,16 +42,9 @@ pub(super) async fn read(
 }
 
 /// For how long files of this kind of source can be read again.
-pub(crate) fn retrievable<'a>(
-    store: &Store,
-    kind: Kind,
-    mut files: impl Iterator<Item = &'a RemoteFile>,
-) -> Retrievable {
-    if kind == Kind::Revision || store.keeps_versions() && files.all(|file| file.version.is_some()) {
-        Retrievable::Always
-    } else {
-        Retrievable::WhileUnchanged
-    }
+pub(crate) fn retrievable(kind: Kind) -> Retrievable {
+    // An object's version does not help whoever is given a uri and a digest: they read the newest.
+    if kind == Kind::Revision { Retrievable::Always } else { Retrievable::WhileUnchanged }
 }
 
 /// The facts of a file that was inspected as a model.

@@ -19,7 +19,7 @@ use futures::{Stream, StreamExt as _, TryStreamExt as _};
 
 use crate::path::printable;
 use crate::progress::Transfer;
-use crate::uri::{ObjectStoreKind, Place};
+use crate::uri::Place;
 use crate::{Connection, Error, Limits, RemoteFile, SourceUri, Transfers};
 
 /// An opened store.
@@ -81,12 +81,6 @@ impl Store {
             "" => self.uri.to_string(),
             path => format!("{}/{}", self.uri.to_string().trim_end_matches('/'), printable(path)),
         }
-    }
-
-    /// Whether a version that the store names stays readable after the object is overwritten. Google names a
-    /// generation for every object, and keeps former ones only where the bucket is told to.
-    pub(crate) fn keeps_versions(&self) -> bool {
-        !matches!(self.uri.place(), Place::Bucket { store: ObjectStoreKind::Gcs, .. })
     }
 
     /// What the store says of one object, or of the uri's own (empty path).

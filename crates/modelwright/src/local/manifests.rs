@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use modelwright_api::Model;
 use modelwright_api::contract::ExitCode;
-use modelwright_api::model::{SecretReference, Serving};
+use modelwright_api::model::SecretReference;
+use modelwright_api::serving::Serving;
 use modelwright_artifact::Credentials;
 
 use crate::environment;
@@ -33,21 +34,50 @@ impl Entry {
 
     /// The fields of this manifest that only a cluster applies, with their paths.
     pub(crate) fn not_applied(&self) -> Vec<String> {
-        let Some(Serving { replicas, resources, .. }) = &self.model.spec.serving else { return Vec::new() };
-        let mut fields = Vec::new();
-        // One replica is what runs here anyway.
-        if replicas.is_some_and(|replicas| replicas != 1) {
-            fields.push("spec.serving.replicas".to_owned());
-        }
-        if let Some(resources) = resources {
-            for (kind, quantities) in [("requests", &resources.requests), ("limits", &resources.limits)] {
-                // CPUs bound the threads here too.
-                let names = quantities.iter().flat_map(BTreeMap::keys).filter(|name| *name != "cpu");
-                fields.extend(names.map(|name| format!("spec.serving.resources.{kind}.{name}")));
-            }
-        }
+        let spec = &self.model.spec;
+        let mut fields = spec.serving.as_ref().map(serving_not_applied).unwrap_or_default();
+        let poll = spec.source.as_ref().is_some_and(|source| source.poll_interval.is_some());
+        let rollout = spec.rollout.as_ref();
+        let written = [
+            ("spec.source.pollInterval", poll),
+            ("spec.rollout.strategy", rollout.is_some_and(|rollout| rollout.strategy.is_some())),
+            ("spec.rollout.surge", rollout.is_some_and(|rollout| rollout.surge.is_some())),
+            (
+                "spec.rollout.progressDeadline",
+                rollout.is_some_and(|rollout| rollout.progress_deadline.is_some()),
+            ),
+            ("spec.serviceAccountName", spec.service_account_name.is_some()),
+            ("spec.podTemplate", spec.pod_template.is_some()),
+            ("spec.suspend", spec.suspend == Some(true)),
+        ];
+        fields.extend(written.into_iter().filter(|(_, written)| *written).map(|(field, _)| field.to_owned()));
         fields
     }
+}
+
+/// The fields of `spec.serving` that only a cluster applies.
+fn serving_not_applied(serving: &Serving) -> Vec<String> {
+    let written = [
+        // One replica is what runs here anyway.
+        ("replicas", serving.replicas.is_some_and(|replicas| replicas != 1)),
+        ("autoscaling", serving.autoscaling.is_some()),
+        ("service", serving.service.is_some()),
+        ("networkPolicy", serving.network_policy.is_some()),
+        ("podTemplate", serving.pod_template.is_some()),
+    ];
+    let mut fields: Vec<String> = written
+        .iter()
+        .filter(|(_, written)| *written)
+        .map(|(field, _)| format!("spec.serving.{field}"))
+        .collect();
+    if let Some(resources) = &serving.resources {
+        for (kind, quantities) in [("requests", &resources.requests), ("limits", &resources.limits)] {
+            // CPUs bound the threads here too.
+            let names = quantities.iter().flat_map(BTreeMap::keys).filter(|name| *name != "cpu");
+            fields.extend(names.map(|name| format!("spec.serving.resources.{kind}.{name}")));
+        }
+    }
+    fields
 }
 
 /// Reads all manifests. All problems of all files are reported together.

@@ -47,7 +47,7 @@ fn digest(text: &str) -> Result<Digest, Failure> {
 }
 
 /// Runs a step on a small asynchronous runtime: its work is waiting for a store, and hashing.
-fn block_on<T>(step: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+pub(crate) fn block_on<T>(step: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().worker_threads(2).build();
     let runtime =
         runtime.map_err(|error| Failure::bug(format!("cannot start the runtime's threads: {error}")))?;

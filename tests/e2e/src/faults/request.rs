@@ -102,6 +102,7 @@ pub struct Requests {
     resource: Option<String>,
     namespace: Option<String>,
     path: Option<String>,
+    except: Option<String>,
 }
 
 impl Requests {
@@ -130,6 +131,13 @@ impl Requests {
         self
     }
 
+    /// Requests about any resource but that one.
+    #[must_use]
+    pub fn except(mut self, resource: &str) -> Self {
+        self.except = Some(resource.to_owned());
+        self
+    }
+
     /// Requests in that namespace.
     #[must_use]
     pub fn namespace(mut self, namespace: &str) -> Self {
@@ -149,6 +157,7 @@ impl Requests {
         (!self.writes || request.is_write())
             && (self.verbs.is_empty() || self.verbs.contains(&request.verb))
             && self.resource.as_ref().is_none_or(|resource| *resource == request.resource)
+            && self.except.as_ref().is_none_or(|resource| *resource != request.resource)
             && self.namespace.as_ref().is_none_or(|namespace| *namespace == request.namespace)
             && self.path.as_ref().is_none_or(|part| request.path.contains(part))
     }

@@ -62,6 +62,10 @@ fn serving(fields: &str) -> String {
     model("m", &format!("{{source: {{uri: 's3://m/x'}}, serving: {{{fields}}}}}"))
 }
 
+fn rollout(fields: &str) -> String {
+    model("m", &format!("{{source: {{uri: 's3://m/x'}}, rollout: {{{fields}}}}}"))
+}
+
 /// A training with these fields of `data`, and of `training` after it.
 fn training(data: &str, more: &str) -> String {
     model("m", &format!("{{training: {{data: {{source: {{uri: 's3://m/x'}}, target: label{data}}}{more}}}}}"))
@@ -95,10 +99,21 @@ fn broken(rule: &Rule) -> String {
         (rules::STARTUP_TIMEOUT, serving("startupTimeout: 25h")),
         (rules::CUDA_NEEDS_GPU, serving("executionProvider: CUDA")),
         (rules::SOURCE_OR_TRAINING, model("m", "{}")),
+        (rules::POLL_INTERVAL, source("uri: 's3://m/x', pollInterval: 1m")),
         (
-            rules::ROLLOUT_NEEDS_TRAINING,
-            model("m", "{source: {uri: 's3://m/x'}, rollout: {revision: 0123456789abcdef}}"),
+            rules::REPLICAS_OR_AUTOSCALING,
+            serving("replicas: 2, resources: {requests: {cpu: 1}}, autoscaling: {maxReplicas: 3}"),
         ),
+        (rules::AUTOSCALING_NEEDS_CPU, serving("autoscaling: {maxReplicas: 3}")),
+        (rules::AUTOSCALING_EXTERNAL, serving("autoscaling: {mode: External, maxReplicas: 3}")),
+        (
+            rules::AUTOSCALING_BOUNDS,
+            serving("resources: {requests: {cpu: 1}}, autoscaling: {minReplicas: 3, maxReplicas: 2}"),
+        ),
+        (rules::NETWORK_POLICY_FROM, serving("networkPolicy: {from: [{podSelector: {}}]}")),
+        (rules::SURGE_OF_ROLLING, rollout("strategy: Recreate, surge: One")),
+        (rules::PROGRESS_DEADLINE, rollout("progressDeadline: 1s")),
+        (rules::SERVICE_ACCOUNT_NAME, model("m", "{source: {uri: 's3://m/x'}, serviceAccountName: A_b}")),
         (rules::TRAINING_ON_A_MACHINE, training("", "")),
         (
             rules::DELIMITER,
@@ -185,10 +200,11 @@ async fn examples_are_accepted_or_refused_for_what_only_one_machine_can() -> any
         assert_eq!(accepted, 3, "each example of a source has a manifest for clusters");
 
         // The example that the reference documents has every field there is.
-        let [source, trainings @ ..] = &documents(EXAMPLE, &namespace)[..] else {
+        let [source, scaled, trainings @ ..] = &documents(EXAMPLE, &namespace)[..] else {
             panic!("no Model in the example")
         };
         assert_eq!(refusal(&namespace, source).await?, None);
+        assert_eq!(refusal(&namespace, scaled).await?, None);
         for training in trainings {
             let message = refusal(&namespace, training).await?.context("trainings wait for the operator")?;
             assert!(message.contains(rules::TRAINING_ON_A_MACHINE.message), "{message}");

@@ -397,11 +397,7 @@ fn good_training_is_accepted_on_a_machine_and_waits_for_the_operator_in_a_cluste
 )]
 #[case::short_revision(rollout("0123"), "\"0123\" is too short; write at least 16 characters")]
 #[case::half_digest(rollout("sha256:0123456789abcdef"), "a revision is named by its id")]
-#[case::digest_without_its_name(rollout(&"0a".repeat(32)), "write what modelwright run printed")]
-#[case::rollout_of_a_source(
-    manifest("source: {uri: s3://m/bc}\nrollout: {revision: 0123456789abcdef}"),
-    ":5: spec: rollout works with training in this version; for a source write source.digest to choose the bytes"
-)]
+#[case::digest_without_its_name(rollout(&"0a".repeat(32)), "write one that status.revisions")]
 fn bad_training_is_refused_with_what_to_write(#[case] text: String, #[case] expected: &str) {
     let refusal = refusal(&text, Scope::Machine);
     assert!(refusal.contains(expected), "{refusal}\n\n{text}");
@@ -435,10 +431,19 @@ fn cluster_refuses_a_training_after_everything_that_is_wrong_with_it() {
 }
 
 #[test]
-fn example_is_a_source_and_a_training_of_each_task() {
+fn source_is_pinned_by_its_digest_where_there_is_no_history() {
+    let text = manifest("source: {uri: s3://m/bc}\nrollout: {revision: 0123456789abcdef}");
+    let refusal = refusal(&text, Scope::Machine);
+    assert!(refusal.contains("for a source write source.digest to choose the bytes"), "{refusal}");
+    assert!(parse_for(&text, "m.yaml", Scope::Cluster).is_ok());
+}
+
+#[test]
+fn example_is_sources_and_a_training_of_each_task() {
     let models = parse(EXAMPLE, "example.yaml").unwrap();
-    let [source, trainings @ ..] = models.as_slice() else { panic!("no Models") };
+    let [source, scaled, trainings @ ..] = models.as_slice() else { panic!("no Models") };
     assert!(source.spec.source.is_some() && trainings.len() == 3);
+    assert_eq!(scaled.autoscaling().unwrap().max_replicas, 8);
     let churn = trainings[0].spec.training.as_ref().unwrap();
     let weights = churn.builtin.as_ref().and_then(|builtin| builtin.class_weights.as_ref()).unwrap();
     assert_eq!(serde_json::to_value(weights).unwrap()["values"], json!({"true": 3.0, "false": 1.0}));

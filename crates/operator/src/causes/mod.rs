@@ -1,0 +1,155 @@
+//! What pods and Jobs suffer from, as one cause each: the root, not the symptom.
+//!
+//! Of several pods the worst counts, and of several containers of one pod too; see [`Severity`] for the order. Among equals
+//! the pod whose name comes first and the container that starts first count, so equal clusters give equal causes.
+//!
+//! Nothing that a pod says is trusted: words are checked, texts become one bounded line.
+
+use jiff::Timestamp;
+use k8s_openapi::api::{apps::v1::Deployment, batch::v1::Job, core::v1::Pod};
+use modelwright_api::{
+    Outcome,
+    conditions::{Cause, Reason},
+};
+
+mod container;
+mod job;
+mod pod;
+#[cfg(test)]
+pub(crate) mod samples;
+#[cfg(test)]
+mod tests;
+pub mod text;
+
+/// What a pod suffers from.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PodCause {
+    /// Why it is not ready.
+    pub cause: Cause,
+    /// The pod's name.
+    pub pod: String,
+    /// The container it is about, if it is about one.
+    pub container: Option<String>,
+    /// Whether the pod will never be ready, however long one waits: a command in it said that the user must act, or it was
+    /// killed for memory again and again.
+    pub hopeless: bool,
+}
+
+/// How far a Job is.
+#[derive(Clone, Debug, PartialEq)]
+pub enum JobState {
+    /// It has no pod yet.
+    WithoutPod,
+    /// Its pod has not ended; what it suffers from, if it cannot start.
+    Active(Option<PodCause>),
+    /// Its command did what it was asked, and said this.
+    Succeeded(Box<Outcome>),
+    /// It failed.
+    Failed(Cause),
+}
+
+/// How bad a cause is: the later variant is the worse. A cause that more waiting cannot cure comes before one that it can, and
+/// one nearer to the model before one nearer to the machine.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+enum Severity {
+    /// It runs, and is not ready.
+    NotReady,
+    /// The node gave it up.
+    Evicted,
+    /// No node takes it.
+    Unscheduled,
+    /// A node took it and cannot start a container.
+    CannotStart,
+    /// A container ended.
+    Ended,
+    /// A container ended and will do so again until the user acts.
+    Hopeless,
+}
+
+/// A cause with its place.
+#[derive(Clone, Debug)]
+struct Found {
+    severity: Severity,
+    cause: Cause,
+    container: Option<String>,
+}
+
+impl Found {
+    fn new(severity: Severity, reason: Reason, message: impl Into<String>) -> Self {
+        Self { severity, cause: Cause::new(reason, message), container: None }
+    }
+
+    /// As what is told to others: the message says where, on one bounded line.
+    fn placed(mut self, pod: &str) -> PodCause {
+        let place = match &self.container {
+            Some(container) => format!("pod {pod}, container {container}: "),
+            None => format!("pod {pod}: "),
+        };
+        self.cause.message = text::one_line(&(place + &self.cause.message), text::MAX_MESSAGE_BYTES);
+        PodCause {
+            cause: self.cause,
+            pod: pod.to_owned(),
+            container: self.container,
+            hopeless: self.severity == Severity::Hopeless,
+        }
+    }
+}
+
+/// The pod that is furthest from being ready and what it suffers from; `None` if all are ready or simply young.
+///
+/// Pods that are being deleted do not count, and pods that ended for good count only where no other is left: they were
+/// replaced.
+pub fn worst_pod<'a>(pods: impl IntoIterator<Item = &'a Pod>, now: Timestamp) -> Option<PodCause> {
+    let there: Vec<&Pod> = pods.into_iter().filter(|pod| pod.metadata.deletion_timestamp.is_none()).collect();
+    let (ended, live): (Vec<_>, Vec<_>) = there.into_iter().partition(|pod| pod::has_ended(pod));
+    worst(if live.is_empty() { &ended } else { &live }, now)
+}
+
+/// What one pod suffers from.
+pub fn pod_cause(pod: &Pod, now: Timestamp) -> Option<PodCause> {
+    pod::cause(pod, now).map(|found| found.placed(pod::name(pod)))
+}
+
+/// How far a Job is, from itself and its pods (those that it controls).
+pub fn job_state<'a>(job: &Job, pods: impl IntoIterator<Item = &'a Pod>, now: Timestamp) -> JobState {
+    job::state(job, pods, now)
+}
+
+/// The pods that a Job controls.
+pub fn pods_of_job<'a>(job: &Job, pods: impl IntoIterator<Item = &'a Pod>) -> Vec<&'a Pod> {
+    pods.into_iter().filter(|pod| job::controls(job, pod)).collect()
+}
+
+/// Why the cluster refuses to make a Deployment's pods, if it does: its quota or its admission.
+pub fn denial(deployment: &Deployment) -> Option<Cause> {
+    let conditions = deployment.status.as_ref()?.conditions.as_ref()?;
+    let failure = conditions
+        .iter()
+        .find(|condition| condition.type_ == "ReplicaFailure" && condition.status == "True")?;
+    let said = failure.message.as_deref().unwrap_or("its pods cannot be made");
+    let name = deployment.metadata.name.as_deref().unwrap_or_default();
+    let reason =
+        if said.contains("exceeded quota") { Reason::QuotaExceeded } else { Reason::AdmissionDenied };
+    let message = text::one_line(&format!("Deployment {name}: {said}"), text::MAX_MESSAGE_BYTES);
+    Some(Cause::new(reason, message))
+}
+
+/// Whether a pod answers requests now: ready, and not about to end.
+pub fn is_ready(pod: &Pod) -> bool {
+    pod.metadata.deletion_timestamp.is_none()
+        && !pod::has_ended(pod)
+        && pod::condition(pod, "Ready").is_some_and(|ready| ready.status == "True")
+}
+
+/// When a pod became what a condition of it says.
+pub fn condition_time(pod: &Pod, condition: &str) -> Option<Timestamp> {
+    let condition = pod::condition(pod, condition).filter(|condition| condition.status == "True")?;
+    condition.last_transition_time.as_ref().map(|time| time.0)
+}
+
+fn worst(pods: &[&Pod], now: Timestamp) -> Option<PodCause> {
+    let mut found: Vec<(&str, Found)> =
+        pods.iter().filter_map(|pod| Some((pod::name(pod), pod::cause(pod, now)?))).collect();
+    found.sort_by(|(a, left), (b, right)| right.severity.cmp(&left.severity).then_with(|| a.cmp(b)));
+    found.into_iter().next().map(|(name, found)| found.placed(name))
+}

@@ -1,0 +1,66 @@
+//! What is there of a Model beside itself. The controller fills it from its stores; nothing here asks the API server.
+
+use std::sync::Arc;
+
+use k8s_openapi::api::{
+    apps::v1::Deployment,
+    autoscaling::v2::HorizontalPodAutoscaler,
+    batch::v1::Job,
+    core::v1::{Pod, Service, ServiceAccount},
+    networking::v1::NetworkPolicy,
+    policy::v1::PodDisruptionBudget,
+};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
+/// Every object in the cluster that has to do with one Model. An object is here if it carries our labels, whoever owns it.
+#[derive(Clone, Debug, Default)]
+pub struct Observed {
+    /// The account that pods run as.
+    pub service_account: Option<Arc<ServiceAccount>>,
+    /// The Service with the Model's name.
+    pub service: Option<Arc<Service>>,
+    /// The headless Service.
+    pub headless_service: Option<Arc<Service>>,
+    /// The disruption budget of server pods.
+    pub disruption_budget: Option<Arc<PodDisruptionBudget>>,
+    /// Who may reach server pods.
+    pub network_policy: Option<Arc<NetworkPolicy>>,
+    /// The server pods' Deployment.
+    pub deployment: Option<Arc<Deployment>>,
+    /// The autoscaler of that Deployment.
+    pub autoscaler: Option<Arc<HorizontalPodAutoscaler>>,
+    /// Jobs, in no order.
+    pub jobs: Vec<Arc<Job>>,
+    /// Pods of servers and Jobs, in no order.
+    pub pods: Vec<Arc<Pod>>,
+}
+
+/// Whose an object is, seen from one Model.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Ownership {
+    /// The Model controls it.
+    Ours,
+    /// Nobody controls it: it may be taken.
+    Nobodys,
+    /// A Model of the same name that was deleted controls it; the garbage collector removes it.
+    FormerModels,
+    /// Somebody else controls it.
+    Foreign,
+}
+
+/// Whose an object with this metadata is, for the Model with this uid.
+pub fn ownership(metadata: &ObjectMeta, uid: &str) -> Ownership {
+    let controller =
+        metadata.owner_references.iter().flatten().find(|reference| reference.controller == Some(true));
+    match controller {
+        Some(owner) if owner.uid == uid => Ownership::Ours,
+        Some(owner)
+            if owner.kind == modelwright_api::contract::KIND
+                && owner.api_version.starts_with(modelwright_api::contract::GROUP) =>
+        {
+            Ownership::FormerModels
+        }
+        Some(_) => Ownership::Foreign,
+        None => Ownership::Nobodys,
+    }
+}

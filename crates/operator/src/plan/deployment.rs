@@ -1,0 +1,461 @@
+//! The Deployment: what it is rendered from, whether it is as it shall be, and which pods it goes back to.
+//!
+//! | annotation | says |
+//! |---|---|
+//! | `rendered-from` | what the present template was made from |
+//! | `active` | what the pods were made from that served before it, and from then on that it serves itself; none on the first |
+//! | `rejected` | what was made, did not become ready, and shall not be made again |
+//!
+//! A template is made anew only when what it is made from changes. An operator that would render the same otherwise changes
+//! nothing; it only repairs what it can compare, which is what it rendered itself.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::{
+    apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment},
+    core::v1::PodTemplateSpec,
+};
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use modelwright_api::{
+    Model,
+    conditions::{Cause, Class, Reason},
+    contract::{annotations, names},
+    defaults::{ResolvedRollout, ResolvedSurge},
+    rollout::RolloutStrategy,
+    serving::Serving,
+};
+use serde::Serialize;
+
+use super::{
+    DeploymentChange, Restore, Revision, RolloutState, drift, identity,
+    metadata::{Owner, selector, strings},
+    server_pod,
+};
+use crate::{
+    causes::{PodCause, worst_pod},
+    observe::Observed,
+    settings::{ImageRollout, Images, Platform, PrivateAddresses, Settings},
+};
+
+/// How many former templates are kept to go back to.
+const HISTORY: i32 = 5;
+/// How much of the operator's part of `rendered-from` is kept: it is only compared with itself.
+const OPERATOR_DIGITS: usize = 16;
+
+/// What a Deployment says of itself in its annotations.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Annotated {
+    pub(super) revision: Revision,
+    pub(super) rendered_from: String,
+    pub(super) renderer: Option<String>,
+    pub(super) resolved_from: Option<String>,
+    pub(super) active: Option<String>,
+    pub(super) rejected: Option<String>,
+}
+
+impl Annotated {
+    /// Whether the present template's pods served once.
+    fn served(&self) -> bool {
+        self.active.as_deref() == Some(self.rendered_from.as_str())
+    }
+
+    /// What the pods were made from that served before, if the present ones did not yet.
+    fn former(&self) -> Option<&str> {
+        self.active.as_deref().filter(|_| !self.served())
+    }
+}
+
+/// What the present Deployment says of itself; `None` if there is none, or none that was rendered.
+pub(super) fn annotated(observed: &Observed) -> Option<Annotated> {
+    let all = observed.deployment.as_ref()?.metadata.annotations.as_ref()?;
+    let text = |key: &str| all.get(key).cloned();
+    Some(Annotated {
+        revision: Revision {
+            digest: text(annotations::DIGEST)?,
+            uri: text(annotations::URI)?,
+            retrievable: None,
+        },
+        rendered_from: text(annotations::RENDERED_FROM)?,
+        renderer: text(annotations::RENDERER),
+        resolved_from: text(annotations::RESOLVED_FROM),
+        active: text(annotations::ACTIVE),
+        rejected: text(annotations::REJECTED),
+    })
+}
+
+/// The Model's part of what a template is made from. Whatever changes pods must be here, and nothing else.
+#[derive(Serialize)]
+struct ModelPart<'a> {
+    digest: &'a str,
+    uri: &'a str,
+    serving: Option<Serving>,
+    secret: Option<&'a str>,
+    account: Option<&'a str>,
+    pod_template: Option<&'a modelwright_api::free_form::FreeForm>,
+}
+
+/// The operator's part.
+#[derive(Serialize)]
+struct OperatorPart<'a> {
+    images: &'a Images,
+    private_addresses: PrivateAddresses,
+    platform: Platform,
+}
+
+/// What a template of this revision would be rendered from: the Model's part and the operator's.
+fn rendered_from(model: &Model, settings: &Settings, revision: &Revision) -> String {
+    let serving = model.spec.serving.clone().map(|serving| Serving {
+        // These are other objects or other fields, and change no pod.
+        replicas: None,
+        autoscaling: None,
+        service: None,
+        network_policy: None,
+        ..serving
+    });
+    let models = identity::sha256(&ModelPart {
+        digest: &revision.digest,
+        uri: &revision.uri,
+        serving: serving.filter(|serving| *serving != Serving::default()),
+        secret: server_pod::secret_of(model, &revision.uri).map(|secret| secret.name.as_str()),
+        account: model.spec.service_account_name.as_deref(),
+        pod_template: model.spec.pod_template.as_ref(),
+    });
+    let operators = identity::sha256(&OperatorPart {
+        images: &settings.images,
+        private_addresses: settings.private_addresses,
+        platform: settings.platform,
+    });
+    format!("{models}.{}", operators.get(..OPERATOR_DIGITS).unwrap_or(&operators))
+}
+
+/// Whether pods made from `present` need not be replaced by those that would be made from `wanted`.
+fn is_as_wanted(present: &str, wanted: &str, rollout: ImageRollout) -> bool {
+    let models_part = |text: &str| text.split('.').next().map(str::to_owned);
+    match rollout {
+        ImageRollout::Immediately => present == wanted,
+        ImageRollout::OnNextChange => models_part(present) == models_part(wanted),
+    }
+}
+
+/// What the planning of a Deployment looks at.
+pub(super) struct View<'a> {
+    pub(super) model: &'a Model,
+    pub(super) owner: &'a Owner<'a>,
+    pub(super) observed: &'a Observed,
+    pub(super) settings: &'a Settings,
+    pub(super) rollout: &'a ResolvedRollout,
+    /// The identity of what the source was asked, and the digest that it was answered with, if it was.
+    pub(super) resolved_from: &'a str,
+    pub(super) resolved: Option<&'a str>,
+    pub(super) now: jiff::Timestamp,
+}
+
+impl View<'_> {
+    /// What is to be done so that `wanted` is served, and where that stands. Without a wanted revision nothing changes.
+    pub(super) fn plan(&self, wanted: Option<&Revision>) -> Result<(DeploymentChange, RolloutState), Cause> {
+        let Some(deployment) = &self.observed.deployment else {
+            let Some(wanted) = wanted.filter(|_| self.shall_exist()) else {
+                return Ok((DeploymentChange::Keep, RolloutState::Absent));
+            };
+            let rendered_from = rendered_from(self.model, self.settings, wanted);
+            return Ok((self.render(wanted, &rendered_from, None)?, RolloutState::First));
+        };
+        let Some(present) = annotated(self.observed) else {
+            // Half of a creation, or somebody removed the annotations: write them again.
+            let Some(wanted) = wanted else { return Ok((DeploymentChange::Keep, RolloutState::First)) };
+            let rendered_from = rendered_from(self.model, self.settings, wanted);
+            return Ok((self.render(wanted, &rendered_from, None)?, RolloutState::First));
+        };
+        let Some(wanted) = wanted else {
+            return Ok((DeploymentChange::Keep, self.state(deployment, &present)));
+        };
+        let wanted_from = rendered_from(self.model, self.settings, wanted);
+        if !is_as_wanted(&present.rendered_from, &wanted_from, self.settings.image_rollout) {
+            if present.rejected.as_deref() == Some(self.rejection(&wanted_from).as_str()) {
+                let state = RolloutState::RolledBack { rejected: wanted.clone(), cause: None };
+                return Ok((self.repair(deployment, &present)?, state));
+            }
+            // Pods that never served are nothing to go back to; then those before them are, if there were any.
+            let served = self.state(deployment, &present) == RolloutState::Settled;
+            let active = if served { Some(present.rendered_from.clone()) } else { present.active.clone() };
+            let state = if active.is_some() { RolloutState::Candidate } else { RolloutState::First };
+            return Ok((self.render(wanted, &wanted_from, active.as_deref())?, state));
+        }
+        self.settle(deployment, &present)
+    }
+
+    /// The template is the wanted one: its pods become ready, or do not, or were.
+    fn settle(
+        &self,
+        deployment: &Deployment,
+        present: &Annotated,
+    ) -> Result<(DeploymentChange, RolloutState), Cause> {
+        let state = self.state(deployment, present);
+        let change = match (&state, present.former()) {
+            (RolloutState::RolledBack { cause: Some(cause), .. }, Some(former)) => {
+                DeploymentChange::Restore(Restore {
+                    rendered_from: former.to_owned(),
+                    rejected: self.rejection(&present.rendered_from),
+                    cause: cause.clone(),
+                })
+            }
+            // From now on these are the pods to go back to, whatever becomes of them. For the first there is no write: there is
+            // nothing else that they could be taken for.
+            (RolloutState::Settled, Some(_)) => {
+                let served = Annotated { active: Some(present.rendered_from.clone()), ..present.clone() };
+                DeploymentChange::Apply(Box::new(self.desired(deployment, &served)?))
+            }
+            _ => self.repair(deployment, present)?,
+        };
+        Ok((change, state))
+    }
+
+    fn state(&self, deployment: &Deployment, present: &Annotated) -> RolloutState {
+        if present.served() || is_settled(deployment) || self.first_served(present) {
+            return RolloutState::Settled;
+        }
+        match (present.former(), self.failure(&present.rendered_from)) {
+            (Some(_), Some(cause)) => {
+                RolloutState::RolledBack { rejected: present.revision.clone(), cause: Some(cause) }
+            }
+            (Some(_), None) => RolloutState::Candidate,
+            (None, Some(cause)) => RolloutState::Failed { cause },
+            (None, None) => RolloutState::First,
+        }
+    }
+
+    /// Whether the first template that there ever was served once, as the status remembers: its pods are merely not ready now,
+    /// for instance after they were scaled up from 0.
+    fn first_served(&self, present: &Annotated) -> bool {
+        let revisions = self.model.status.as_ref().and_then(|status| status.revisions.as_ref());
+        let active = revisions.and_then(|revisions| revisions.active.as_ref());
+        present.active.is_none() && active.is_some_and(|active| active.digest == present.revision.digest)
+    }
+
+    /// Why the pods of this template will not become ready, if that is certain: the deadline passed, or a command in one of
+    /// them said that it can never work.
+    fn failure(&self, rendered_from: &str) -> Option<Cause> {
+        let deployment = self.observed.deployment.as_ref()?;
+        let pods = self.observed.pods.iter().map(AsRef::as_ref).filter(|pod| {
+            let all = pod.metadata.annotations.as_ref();
+            all.and_then(|all| all.get(annotations::RENDERED_FROM)).is_some_and(|from| from == rendered_from)
+        });
+        let worst = worst_pod(pods, self.now);
+        if let Some(PodCause { cause, hopeless: true, .. }) = worst {
+            return Some(self.of_pinned(cause));
+        }
+        if !has_condition(deployment, "Progressing", "False", "ProgressDeadlineExceeded") {
+            return None;
+        }
+        let deadline = self.rollout.progress_deadline.as_secs();
+        let because = match (&worst, replica_failure(deployment)) {
+            (Some(worst), _) => worst.cause.message.clone(),
+            (None, Some(failure)) => failure,
+            (None, None) => "the pods run and are not ready".to_owned(),
+        };
+        let message = format!(
+            "no further pod became ready within {deadline} s (spec.rollout.progressDeadline): {because}"
+        );
+        Some(Cause { class: Class::User, ..Cause::new(Reason::ProgressDeadlineExceeded, message) })
+    }
+
+    /// Bytes that are no longer those of a revision that somebody pinned are not a changed source, but a lost revision.
+    fn of_pinned(&self, cause: Cause) -> Cause {
+        match &self.rollout.revision {
+            Some(pin) if cause.reason == Reason::SourceChanged.as_str() => Cause::new(
+                Reason::RevisionBytesGone,
+                format!(
+                    "the bytes of revision {pin} (spec.rollout.revision) are no longer where they were; write another of \
+                     status.revisions; {}",
+                    cause.message
+                ),
+            ),
+            _ => cause,
+        }
+    }
+
+    /// Whether there shall be a Deployment at all. With no pods wanted none is made: there is nothing to remember that its
+    /// Job does not say.
+    fn shall_exist(&self) -> bool {
+        self.model.spec.suspend != Some(true)
+            && self
+                .model
+                .spec
+                .serving
+                .as_ref()
+                .is_none_or(|serving| serving.autoscaling.is_some() || serving.replicas != Some(0))
+    }
+
+    /// What the annotation `rejected` says of a template that failed. Another answer of the source is worth another try.
+    fn rejection(&self, rendered_from: &str) -> String {
+        format!("{rendered_from}/{}", self.resolved_from.get(..OPERATOR_DIGITS).unwrap_or(self.resolved_from))
+    }
+
+    /// A new template.
+    fn render(
+        &self,
+        revision: &Revision,
+        rendered_from: &str,
+        active: Option<&str>,
+    ) -> Result<DeploymentChange, Cause> {
+        let template = self.template(revision, rendered_from)?;
+        let written = Annotated {
+            revision: revision.clone(),
+            rendered_from: rendered_from.to_owned(),
+            renderer: Some(self.settings.version.clone()),
+            resolved_from: self.answers(revision).map(str::to_owned),
+            active: active.map(str::to_owned),
+            rejected: None,
+        };
+        Ok(DeploymentChange::Apply(Box::new(self.object(&written, template))))
+    }
+
+    /// The question that this revision answers, if it answers the present one.
+    fn answers(&self, revision: &Revision) -> Option<&str> {
+        (self.resolved == Some(revision.digest.as_str())).then_some(self.resolved_from)
+    }
+
+    fn template(&self, revision: &Revision, rendered_from: &str) -> Result<PodTemplateSpec, Cause> {
+        server_pod::template(&server_pod::Request {
+            model: self.model,
+            owner: self.owner,
+            settings: self.settings,
+            revision,
+            rendered_from,
+        })
+    }
+
+    /// Writes the Deployment again if somebody changed what we wrote.
+    fn repair(&self, deployment: &Deployment, present: &Annotated) -> Result<DeploymentChange, Cause> {
+        let desired = self.desired(deployment, present)?;
+        Ok(if drift::is_current(&desired, deployment) {
+            DeploymentChange::Keep
+        } else {
+            DeploymentChange::Apply(Box::new(desired))
+        })
+    }
+
+    /// The Deployment as it shall be with its present template. A template that another version or another configuration of
+    /// the operator rendered is taken as it is: rendering it anew could restart pods.
+    fn desired(&self, deployment: &Deployment, present: &Annotated) -> Result<Deployment, Cause> {
+        let rendered_here = present.renderer.as_deref() == Some(self.settings.version.as_str())
+            && rendered_from(self.model, self.settings, &present.revision) == present.rendered_from;
+        let template = match &deployment.spec {
+            Some(spec) if !rendered_here => spec.template.clone(),
+            _ => self.template(&present.revision, &present.rendered_from)?,
+        };
+        let mut written = present.clone();
+        if let Some(question) = self.answers(&present.revision) {
+            // Asked again, the source gave the same answer.
+            written.resolved_from = Some(question.to_owned());
+        }
+        Ok(self.object(&written, template))
+    }
+
+    fn object(&self, written: &Annotated, template: PodTemplateSpec) -> Deployment {
+        let mut metadata = self.owner.child(names::child(self.owner.name));
+        metadata.annotations = Some(written.annotations());
+        Deployment {
+            metadata,
+            spec: Some(DeploymentSpec {
+                // Replicas have another writer.
+                replicas: None,
+                revision_history_limit: Some(HISTORY),
+                progress_deadline_seconds: Some(seconds(self.rollout.progress_deadline)),
+                selector: selector(self.owner.deployment_selector()),
+                strategy: Some(strategy(self.rollout)),
+                template,
+                ..DeploymentSpec::default()
+            }),
+            status: None,
+        }
+    }
+}
+
+impl Annotated {
+    fn annotations(&self) -> BTreeMap<String, String> {
+        let mut all = strings([
+            (annotations::REVISION, names::revision_id(&self.revision.digest)),
+            (annotations::DIGEST, self.revision.digest.as_str()),
+            (annotations::URI, self.revision.uri.as_str()),
+            (annotations::RENDERED_FROM, self.rendered_from.as_str()),
+        ]);
+        let optional = [
+            (annotations::RENDERER, &self.renderer),
+            (annotations::RESOLVED_FROM, &self.resolved_from),
+            (annotations::ACTIVE, &self.active),
+            (annotations::REJECTED, &self.rejected),
+        ];
+        let written = optional.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value.clone()?)));
+        all.extend(written);
+        all
+    }
+}
+
+fn strategy(rollout: &ResolvedRollout) -> DeploymentStrategy {
+    if rollout.strategy == RolloutStrategy::Recreate {
+        return DeploymentStrategy { type_: Some("Recreate".to_owned()), rolling_update: None };
+    }
+    let (surge, unavailable) = match rollout.surge {
+        ResolvedSurge::Quarter => (IntOrString::String("25%".to_owned()), IntOrString::Int(0)),
+        ResolvedSurge::One => (IntOrString::Int(1), IntOrString::Int(0)),
+        ResolvedSurge::None => (IntOrString::Int(0), IntOrString::Int(1)),
+    };
+    DeploymentStrategy {
+        type_: Some("RollingUpdate".to_owned()),
+        rolling_update: Some(RollingUpdateDeployment {
+            max_surge: Some(surge),
+            max_unavailable: Some(unavailable),
+        }),
+    }
+}
+
+/// Whether every pod is of the present template and available, and no other is left.
+///
+/// The numbers decide, not the condition `Progressing`: where the ReplicaSet of a template is there already, as when a revision
+/// comes back, the condition speaks of the former template until the first pod of the new one is made. With no pods wanted
+/// every template is complete, which proves nothing.
+fn is_settled(deployment: &Deployment) -> bool {
+    let Some(status) = &deployment.status else { return false };
+    let wanted = deployment.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
+    let all = |number: Option<i32>| number.unwrap_or(0) == wanted;
+    wanted > 0
+        && status.observed_generation >= deployment.metadata.generation
+        && all(status.replicas)
+        && all(status.updated_replicas)
+        && all(status.available_replicas)
+}
+
+fn has_condition(deployment: &Deployment, type_: &str, value: &str, reason: &str) -> bool {
+    let conditions = deployment.status.as_ref().and_then(|status| status.conditions.as_ref());
+    conditions.into_iter().flatten().any(|condition| {
+        condition.type_ == type_
+            && condition.status == value
+            && condition.reason.as_deref().is_none_or(|found| found == reason)
+    })
+}
+
+/// Why no pod can be made, as the Deployment's own controller found: a quota, or admission.
+fn replica_failure(deployment: &Deployment) -> Option<String> {
+    let conditions = deployment.status.as_ref()?.conditions.as_ref()?;
+    let failure = conditions
+        .iter()
+        .find(|condition| condition.type_ == "ReplicaFailure" && condition.status == "True")?;
+    failure.message.clone()
+}
+
+fn seconds(duration: std::time::Duration) -> i32 {
+    i32::try_from(duration.as_secs()).unwrap_or(i32::MAX)
+}
+
+/// Where the Deployment stands, for a spec that cannot be carried out.
+pub(super) fn as_it_is(observed: &Observed) -> RolloutState {
+    match (&observed.deployment, annotated(observed)) {
+        (None, _) => RolloutState::Absent,
+        (Some(deployment), Some(present)) if present.served() || is_settled(deployment) => {
+            RolloutState::Settled
+        }
+        (Some(_), Some(present)) if present.former().is_some() => RolloutState::Candidate,
+        (Some(_), _) => RolloutState::First,
+    }
+}

@@ -1,0 +1,79 @@
+//! What a source is resolved for, and hashes of what things are made from.
+
+use std::fmt::Write as _;
+
+use modelwright_api::{
+    Model,
+    contract::annotations,
+    model::{CopyTo, SecretReference},
+    serving::ExecutionProvider,
+};
+use serde::Serialize;
+use sha2::{Digest as _, Sha256};
+
+/// Everything that decides what resolving a source gives. `pollInterval` does not.
+#[derive(Serialize)]
+struct Asked<'a> {
+    uri: &'a str,
+    digest: Option<&'a str>,
+    credentials: Option<&'a SecretReference>,
+    copy_to: Option<&'a CopyTo>,
+    execution_provider: ExecutionProvider,
+    resolve_at: Option<&'a str>,
+}
+
+/// The identity of the question what this Model's source holds: 64 hexadecimal digits; `None` without a source.
+pub(super) fn resolved_from(model: &Model) -> Option<String> {
+    let source = model.spec.source.as_ref()?;
+    let serving = model.spec.serving.as_ref();
+    Some(sha256(&Asked {
+        uri: &source.uri,
+        digest: source.digest.as_deref(),
+        credentials: source.credentials_secret_ref.as_ref(),
+        copy_to: source.copy_to.as_ref(),
+        execution_provider: serving.and_then(|serving| serving.execution_provider).unwrap_or_default(),
+        resolve_at: model
+            .metadata
+            .annotations
+            .as_ref()
+            .and_then(|annotations| annotations.get(annotations::RESOLVE_AT))
+            .map(String::as_str),
+    }))
+}
+
+/// The sha256 of a value's canonical JSON (RFC 8785), as 64 hexadecimal digits.
+pub(super) fn sha256(value: &impl Serialize) -> String {
+    // Plain data serialises; if ever not, all such values are the same, and nothing is rendered twice for it.
+    let bytes = serde_json_canonicalizer::to_vec(value).unwrap_or_default();
+    Sha256::digest(bytes).iter().fold(String::with_capacity(64), |mut text, byte| {
+        // Writing to a text cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn model(spec: &str) -> Model {
+        Model::new("m", serde_json::from_str(spec).unwrap())
+    }
+
+    #[test]
+    fn identity_changes_with_what_would_be_read_and_with_nothing_else() {
+        let of = |spec: &str| resolved_from(&model(spec)).unwrap();
+        let first = of(r#"{"source": {"uri": "s3://m/x"}}"#);
+        assert_eq!(first.len(), 64);
+        assert_eq!(
+            first,
+            of(r#"{"source": {"uri": "s3://m/x", "pollInterval": "10m"}, "serving": {"replicas": 3}}"#)
+        );
+        assert_ne!(first, of(r#"{"source": {"uri": "s3://m/y"}}"#));
+        assert_ne!(first, of(r#"{"source": {"uri": "s3://m/x", "credentialsSecretRef": {"name": "s"}}}"#));
+        let mut again = model(r#"{"source": {"uri": "s3://m/x"}}"#);
+        again.metadata.annotations = Some([(annotations::RESOLVE_AT.to_owned(), "now".to_owned())].into());
+        assert_ne!(Some(first), resolved_from(&again));
+        assert_eq!(resolved_from(&model("{}")), None);
+    }
+}

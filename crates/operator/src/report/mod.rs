@@ -1,0 +1,144 @@
+//! Says where a Model stands: its status and the Events of what changed. Pure; written by the controller, and only if it
+//! differs from what is there.
+//!
+//! [`Case`] is the truth table of the conditions; everything else follows from the case a Model is in and from its pods. No
+//! message holds what changes by itself, such as an age, so a report of an unchanged Model is equal to its status.
+
+use jiff::Timestamp;
+use modelwright_api::{
+    Model, ModelStatus,
+    conditions::ConditionType,
+    contract::labels,
+    status::{ConditionStatus, Revisions},
+};
+
+use crate::{
+    apply::Applied,
+    observe::{self, Observed, Ownership},
+    plan::Situation,
+    settings::Settings,
+};
+
+mod announcements;
+mod conditions;
+mod model;
+mod revisions;
+mod servers;
+mod standing;
+mod table;
+#[cfg(test)]
+mod tests;
+
+pub use model::{cold_start, with_server_times};
+pub use table::{Case, Holds, Row};
+
+use servers::Servers;
+
+/// What there is to say.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Report {
+    /// The whole status.
+    pub status: ModelStatus,
+    /// What changed, for Events.
+    pub announcements: Vec<Announcement>,
+}
+
+/// One Event.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Announcement {
+    /// Whether something is wrong.
+    pub warning: bool,
+    /// One word.
+    pub reason: String,
+    /// What was done, as one word such as `Resolve` or `RollOut`.
+    pub action: &'static str,
+    /// A sentence.
+    pub note: String,
+}
+
+/// Everything that a report is made from.
+#[derive(Clone, Copy, Debug)]
+pub struct Facts<'a> {
+    /// The Model, with the status that it has now.
+    pub model: &'a Model,
+    /// What is there.
+    pub observed: &'a Observed,
+    /// What the plan found.
+    pub situation: &'a Situation,
+    /// What came of the plan.
+    pub applied: &'a Applied,
+    /// The operator's settings.
+    pub settings: &'a Settings,
+    /// Now.
+    pub now: Timestamp,
+}
+
+impl<'a> Facts<'a> {
+    /// The revisions of the status that is there.
+    fn former_revisions(&self) -> Option<&'a Revisions> {
+        self.model.status.as_ref()?.revisions.as_ref()
+    }
+
+    /// Whether the status that is there calls the Model ready with the spec that it has now.
+    fn was_ready(&self) -> bool {
+        let conditions = self.model.status.iter().flat_map(|status| &status.conditions);
+        conditions.filter(|condition| condition.type_ == ConditionType::Ready.as_str()).any(|ready| {
+            ready.status == ConditionStatus::True
+                && ready.observed_generation == self.model.metadata.generation
+        })
+    }
+}
+
+/// What there is to say about a Model.
+pub fn report(facts: &Facts<'_>) -> Report {
+    let before = facts.model.status.clone().unwrap_or_default();
+    let servers = Servers::of(facts.model, facts.observed);
+    let standing = standing::standing(facts, &servers);
+    let (replicas, ready_replicas) = counts(&servers);
+    let mut status = ModelStatus {
+        observed_generation: facts.model.metadata.generation,
+        url: url(facts),
+        replicas: Some(replicas),
+        ready_replicas: Some(ready_replicas),
+        selector: Some(selector(facts.model)),
+        revisions: revisions::revisions(facts, &servers),
+        source: model::source(facts),
+        model: None,
+        runtime: Some(model::runtime(facts, &servers)),
+        cold_start: None,
+        conditions: conditions::conditions(facts, &servers, &standing),
+    };
+    status.model = model::model(facts, &servers, &status);
+    status.cold_start = model::first_cold_start(facts, &servers, &status);
+    let announcements = announcements::announcements(&before, &status, &standing);
+    Report { status, announcements }
+}
+
+/// Server pods and how many of them are ready, as the Deployment counts.
+fn counts(servers: &Servers<'_>) -> (i32, i32) {
+    let status = servers.deployment.and_then(|deployment| deployment.status.as_ref());
+    status.map_or((0, 0), |status| {
+        (status.replicas.unwrap_or_default(), status.ready_replicas.unwrap_or_default())
+    })
+}
+
+/// Where the Model answers, unless the Service of that name is somebody else's.
+fn url(facts: &Facts<'_>) -> Option<String> {
+    let metadata = &facts.model.metadata;
+    let uid = metadata.uid.as_deref().unwrap_or_default();
+    let foreign = facts
+        .observed
+        .service
+        .as_ref()
+        .is_some_and(|service| observe::ownership(&service.metadata, uid) == Ownership::Foreign);
+    let (name, namespace) = (metadata.name.as_deref()?, metadata.namespace.as_deref()?);
+    (!foreign).then(|| format!("http://{name}.{namespace}.svc"))
+}
+
+/// The pods that take the Model's load, of every revision: an autoscaler whose target is the Model must average over all of them
+/// during a rollout too, since they share the requests. A selector with the revision in it would leave out the pods that
+/// still do the work.
+fn selector(model: &Model) -> String {
+    let name = model.metadata.name.as_deref().unwrap_or_default();
+    format!("{}={name},{}={}", labels::MODEL, labels::ROLE, labels::ROLE_SERVER)
+}

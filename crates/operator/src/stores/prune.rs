@@ -1,0 +1,269 @@
+//! What is kept of an object. Everything else only costs memory, and its changes would start passes for nothing.
+
+use std::fmt::Debug;
+
+use k8s_openapi::{
+    NamespaceResourceScope,
+    api::{
+        apps::v1::Deployment,
+        autoscaling::v2::HorizontalPodAutoscaler,
+        batch::v1::Job,
+        core::v1::{Container, ContainerStatus, Pod, PodSpec, PodStatus, Service, ServiceAccount},
+        networking::v1::NetworkPolicy,
+        policy::v1::PodDisruptionBudget,
+    },
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
+use kube::Resource;
+use modelwright_api::contract::GROUP;
+use serde::{Serialize, de::DeserializeOwned};
+
+/// A kind of object that is watched.
+pub trait Kept:
+    Resource<DynamicType = (), Scope = NamespaceResourceScope>
+    + Clone
+    + Debug
+    + DeserializeOwned
+    + Serialize
+    + Send
+    + Sync
+    + 'static
+{
+    /// The kind's name.
+    const KIND: &'static str;
+
+    /// Forgets what nobody reads, beside the metadata that nobody reads of any kind.
+    fn forget(&mut self) {}
+
+    /// Forgets what nobody reads.
+    fn prune(&mut self) {
+        prune_metadata(self.meta_mut());
+        self.forget();
+    }
+}
+
+/// Drift is decided by fields, so no version is kept, and an object that was written without a change stays equal.
+fn prune_metadata(metadata: &mut ObjectMeta) {
+    metadata.managed_fields = None;
+    metadata.resource_version = None;
+    metadata.self_link = None;
+    if let Some(annotations) = &mut metadata.annotations {
+        annotations.remove("kubectl.kubernetes.io/last-applied-configuration");
+    }
+}
+
+impl Kept for Deployment {
+    const KIND: &'static str = "Deployment";
+}
+
+impl Kept for Job {
+    const KIND: &'static str = "Job";
+
+    /// A Job is never written again, so its pods are only kept as far as messages name them.
+    fn forget(&mut self) {
+        if let Some(spec) = self.spec.as_mut().and_then(|spec| spec.template.spec.as_mut()) {
+            prune_pod_spec(spec);
+        }
+    }
+}
+
+impl Kept for HorizontalPodAutoscaler {
+    const KIND: &'static str = "HorizontalPodAutoscaler";
+
+    /// Metrics change every 15 seconds.
+    fn forget(&mut self) {
+        if let Some(status) = &mut self.status {
+            status.current_metrics = None;
+            status.last_scale_time = None;
+        }
+    }
+}
+
+impl Kept for Service {
+    const KIND: &'static str = "Service";
+}
+
+impl Kept for PodDisruptionBudget {
+    const KIND: &'static str = "PodDisruptionBudget";
+
+    fn forget(&mut self) {
+        self.status = None;
+    }
+}
+
+impl Kept for NetworkPolicy {
+    const KIND: &'static str = "NetworkPolicy";
+}
+
+impl Kept for ServiceAccount {
+    const KIND: &'static str = "ServiceAccount";
+
+    fn forget(&mut self) {
+        self.secrets = None;
+    }
+}
+
+impl Kept for Pod {
+    const KIND: &'static str = "Pod";
+
+    fn forget(&mut self) {
+        if let Some(annotations) = &mut self.metadata.annotations {
+            annotations.retain(|key, _| key.split_once('/').is_some_and(|(group, _)| group == GROUP));
+        }
+        self.metadata.annotations =
+            self.metadata.annotations.take().filter(|annotations| !annotations.is_empty());
+        self.metadata.generate_name = None;
+        if let Some(spec) = &mut self.spec {
+            prune_pod_spec(spec);
+        }
+        if let Some(status) = &mut self.status {
+            prune_pod_status(status);
+        }
+    }
+}
+
+fn prune_pod_spec(spec: &mut PodSpec) {
+    *spec = PodSpec {
+        containers: spec.containers.drain(..).map(pruned_container).collect(),
+        init_containers: spec
+            .init_containers
+            .take()
+            .map(|all| all.into_iter().map(pruned_container).collect()),
+        node_name: spec.node_name.take(),
+        restart_policy: spec.restart_policy.take(),
+        termination_grace_period_seconds: spec.termination_grace_period_seconds,
+        ..PodSpec::default()
+    };
+}
+
+fn pruned_container(container: Container) -> Container {
+    Container {
+        name: container.name,
+        image: container.image,
+        args: container.args,
+        resources: container.resources,
+        restart_policy: container.restart_policy,
+        startup_probe: container.startup_probe,
+        ..Container::default()
+    }
+}
+
+fn prune_pod_status(status: &mut PodStatus) {
+    status.host_ip = None;
+    status.host_ips = None;
+    status.pod_ips = None;
+    status.qos_class = None;
+    status.resource_claim_statuses = None;
+    status.ephemeral_container_statuses = None;
+    for condition in status.conditions.iter_mut().flatten() {
+        condition.last_probe_time = None;
+    }
+    let all = [&mut status.container_statuses, &mut status.init_container_statuses];
+    all.into_iter().flatten().flatten().for_each(prune_container_status);
+}
+
+fn prune_container_status(status: &mut ContainerStatus) {
+    status.allocated_resources = None;
+    status.allocated_resources_status = None;
+    status.resources = None;
+    status.user = None;
+    status.volume_mounts = None;
+    status.container_id = None;
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn pruned<K: Kept + serde::Serialize>(object: Value) -> Value {
+        let mut object: K = serde_json::from_value(object).unwrap();
+        object.prune();
+        serde_json::to_value(object).unwrap()
+    }
+
+    #[test]
+    fn a_pod_keeps_what_causes_and_reports_read() {
+        let pod = pruned::<Pod>(json!({
+            "metadata": {
+                "name": "p", "namespace": "n", "uid": "u", "resourceVersion": "7", "generateName": "p-",
+                "creationTimestamp": "2026-01-01T00:00:00Z", "labels": {"a": "b"},
+                "annotations": {"modelwright.dev/digest": "d", "other.dev/digest": "x"},
+                "ownerReferences": [{"apiVersion": "v1", "kind": "K", "name": "k", "uid": "o"}],
+                "managedFields": [{"manager": "m"}],
+            },
+            "spec": {
+                "nodeName": "node", "volumes": [{"name": "v"}], "serviceAccountName": "s",
+                "containers": [{
+                    "name": "serve", "image": "i", "env": [{"name": "A", "value": "B"}],
+                    "resources": {"limits": {"memory": "1Gi"}},
+                }],
+                "initContainers": [{"name": "fetch", "image": "i", "restartPolicy": "Always", "command": ["c"]}],
+            },
+            "status": {
+                "phase": "Running", "podIP": "192.0.2.1", "podIPs": [{"ip": "192.0.2.1"}], "qosClass": "Burstable",
+                "conditions": [{"type": "Ready", "status": "True", "lastProbeTime": "2026-01-01T00:00:00Z"}],
+                "containerStatuses": [{
+                    "name": "serve", "image": "i", "imageID": "x", "ready": true, "restartCount": 1,
+                    "containerID": "c", "lastState": {"terminated": {"exitCode": 1, "message": "m"}},
+                }],
+            },
+        }));
+        let expected = json!({
+            "apiVersion": "v1", "kind": "Pod",
+            "metadata": {
+                "name": "p", "namespace": "n", "uid": "u",
+                "creationTimestamp": "2026-01-01T00:00:00Z", "labels": {"a": "b"},
+                "annotations": {"modelwright.dev/digest": "d"},
+                "ownerReferences": [{"apiVersion": "v1", "kind": "K", "name": "k", "uid": "o"}],
+            },
+            "spec": {
+                "nodeName": "node",
+                "containers": [{"name": "serve", "image": "i", "resources": {"limits": {"memory": "1Gi"}}}],
+                "initContainers": [{"name": "fetch", "image": "i", "restartPolicy": "Always"}],
+            },
+            "status": {
+                "phase": "Running", "podIP": "192.0.2.1",
+                "conditions": [{"type": "Ready", "status": "True"}],
+                "containerStatuses": [{
+                    "name": "serve", "image": "i", "imageID": "x", "ready": true, "restartCount": 1,
+                    "lastState": {"terminated": {"exitCode": 1, "message": "m"}},
+                }],
+            },
+        });
+        assert_eq!(pod, expected);
+    }
+
+    #[test]
+    fn an_autoscalers_new_metrics_change_nothing() {
+        let autoscaler = |value: i32| {
+            pruned::<HorizontalPodAutoscaler>(json!({
+                "metadata": {"name": "h", "resourceVersion": value.to_string()},
+                "spec": {"maxReplicas": 2, "scaleTargetRef": {"kind": "Deployment", "name": "d"}},
+                "status": {
+                    "desiredReplicas": 1,
+                    "currentMetrics": [{
+                        "type": "Resource",
+                        "resource": {"name": "cpu", "current": {"averageUtilization": value}},
+                    }],
+                },
+            }))
+        };
+        assert_eq!(autoscaler(1), autoscaler(2));
+        assert_eq!(autoscaler(1)["status"]["desiredReplicas"], 1);
+    }
+
+    #[test]
+    fn a_deployment_keeps_its_spec_for_the_comparison() {
+        let deployment = json!({
+            "apiVersion": "apps/v1", "kind": "Deployment",
+            "metadata": {"name": "d", "annotations": {"any.dev/a": "b"}, "generation": 2},
+            "spec": {
+                "selector": {}, "template": {"spec": {"containers": [{"name": "serve", "env": [{"name": "A"}]}]}},
+            },
+            "status": {"observedGeneration": 2},
+        });
+        assert_eq!(pruned::<Deployment>(deployment.clone()), deployment);
+    }
+}

@@ -1,0 +1,231 @@
+//! `cargo xtask bench operator`: a thousand Models on a real control plane with scripted pods, beside a client that does
+//! nothing but create the same objects.
+//!
+//! Prints a table; nothing is asserted, since times are the machine's.
+mod edits;
+mod null;
+mod process;
+
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use futures::StreamExt as _;
+use k8s_openapi::api::core::v1::Namespace;
+use kube::{
+    Api, Client,
+    api::{DeleteParams, ListParams, PostParams},
+};
+use modelwright_api::{Model, Outcome, contract::labels, outcome::OutcomeTensor};
+use modelwright_e2e::{
+    cluster, crd,
+    load::Meter,
+    namespace::TestNamespace,
+    operator::Operator,
+    scripted_node::{ContainerScript, Exit, POOL_LABEL, PodMatcher, PodScript, ScriptedNode},
+    wait::{self, Seen},
+};
+use serde_json::json;
+
+use self::process::Process;
+
+/// What to measure.
+pub(crate) struct Size {
+    /// Models in all.
+    pub(crate) models: usize,
+    /// How many of them with an autoscaler.
+    pub(crate) autoscaled: usize,
+    /// How many edits are timed.
+    pub(crate) edits: usize,
+    /// How long nothing may be written.
+    pub(crate) steady: Duration,
+}
+
+/// Requests at the same time, of the null client and of whoever applies Models: as many as the operator works on.
+const CONCURRENCY: usize = 8;
+const TIMEOUT: Duration = Duration::from_mins(20);
+
+fn size() -> anyhow::Result<Size> {
+    let number = |name: &str, default: usize| match std::env::var(name) {
+        Ok(text) => text.parse().with_context(|| format!("{name}={text} is no number")),
+        Err(_) => Ok(default),
+    };
+    let models = number("BENCH_MODELS", 1000)?;
+    Ok(Size {
+        models,
+        autoscaled: number("BENCH_AUTOSCALED", models / 5)?,
+        edits: number("BENCH_EDITS", 200)?,
+        steady: Duration::from_secs(u64::try_from(number("BENCH_STEADY_SECONDS", 300)?)?),
+    })
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let size = size()?;
+    let client = cluster::connect().await?;
+    crd::install(&client).await?;
+    let Size { models, autoscaled, .. } = size;
+    println!("{models} Models, {autoscaled} of them autoscaled\n");
+
+    let (node, namespace) = place(&client, "bench-null").await?;
+    let meter = Meter::start(&client).await?;
+    let start = Instant::now();
+    null::create(&namespace, &size).await?;
+    let null = start.elapsed();
+    println!(
+        "| null client: the same objects, all Available | {:.1} s | {} |",
+        null.as_secs_f64(),
+        meter.load().await?
+    );
+    remove(namespace, node).await?;
+
+    let (node, namespace) = place(&client, "bench-operator").await?;
+    let operator = Operator::of(&namespace).start()?;
+    leads(&operator).await?;
+    let idle = Process::of(operator.pid())?;
+    let meter = Meter::start(&client).await?;
+    let start = Instant::now();
+    apply(&namespace, &size).await?;
+    all_ready(&namespace, models).await?;
+    let ours = start.elapsed();
+    println!("| operator: all Ready | {:.1} s | {} |", ours.as_secs_f64(), meter.load().await?);
+    println!("| ratio | {:.2} |", ours.as_secs_f64() / null.as_secs_f64());
+    let busy = Process::of(operator.pid())?;
+    println!(
+        "| operator | {:.1} CPU s, {:.1} ms a Model | memory {:.1} MiB before, {:.1} MiB at most |",
+        busy.cpu_seconds - idle.cpu_seconds,
+        (busy.cpu_seconds - idle.cpu_seconds) * 1_000.0 / models as f64,
+        idle.resident_mib,
+        busy.peak_mib
+    );
+    let writes = process::writes(&operator).await?;
+    println!(
+        "| writes of the operator, {:.1} a Model | {} |",
+        total(&writes) / models as f64,
+        listed(&writes)
+    );
+
+    edits::measure(&namespace, &size).await?;
+    steady(&operator, &size, "steady state").await?;
+    operator.stop().await?;
+    let operator = Operator::of(&namespace).start()?;
+    leads(&operator).await?;
+    steady(&operator, &size, "after a restart").await?;
+    let after = Process::of(operator.pid())?;
+    println!(
+        "| memory after the restart | {:.1} MiB, {:.1} MiB at most |",
+        after.resident_mib, after.peak_mib
+    );
+    operator.stop().await?;
+    remove(namespace, node).await
+}
+
+/// A namespace with a node of its own whose pods are as they should be.
+async fn place(client: &Client, name: &str) -> anyhow::Result<(ScriptedNode, TestNamespace)> {
+    let node = ScriptedNode::builder(client.clone(), name).pool(name).start().await?;
+    let found = Outcome {
+        digest: Some(format!("sha256:{}", "a".repeat(64))),
+        fingerprint: Some(format!("sha256:{}", "f".repeat(64))),
+        inputs: vec![OutcomeTensor { name: "x".into(), datatype: "FP32".into(), shape: vec![-1, 4] }],
+        inputs_total: Some(1),
+        ..Outcome::success("Resolved")
+    };
+    node.on(
+        PodMatcher::any().label(labels::ROLE, labels::ROLE_RESOLVE),
+        PodScript::default()
+            .container("resolve", ContainerScript::exits(Exit::completed().message(&found.to_line()))),
+    );
+    let namespace = Namespace {
+        metadata: kube::api::ObjectMeta {
+            name: Some(name.to_owned()),
+            labels: Some([(POOL_LABEL.to_owned(), name.to_owned())].into()),
+            ..kube::api::ObjectMeta::default()
+        },
+        ..Namespace::default()
+    };
+    Api::all(client.clone()).create(&PostParams::default(), &namespace).await?;
+    // The policy that sends the namespace's pods to the node takes effect a moment later.
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    Ok((node, TestNamespace { client: client.clone(), name: name.to_owned() }))
+}
+
+async fn remove(namespace: TestNamespace, node: ScriptedNode) -> anyhow::Result<()> {
+    let namespaces: Api<Namespace> = Api::all(namespace.client.clone());
+    namespaces.delete(&namespace.name, &DeleteParams::default()).await?;
+    wait::gone(&namespaces, &namespace.name, TIMEOUT).await?;
+    node.stop().await
+}
+
+/// The i-th Model.
+pub(crate) fn model(index: usize, size: &Size) -> Model {
+    let serving = if index < size.autoscaled {
+        json!({"autoscaling": {"minReplicas": 1, "maxReplicas": 3}, "resources": {"requests": {"cpu": "10m"}}})
+    } else {
+        json!({"replicas": 1, "resources": {"requests": {"cpu": "10m"}}})
+    };
+    let spec = json!({"source": {"uri": format!("s3://models/m{index}/model.onnx")}, "serving": serving});
+    Model::new(&format!("m{index}"), serde_json::from_value(spec).unwrap_or_default())
+}
+
+async fn apply(namespace: &TestNamespace, size: &Size) -> anyhow::Result<()> {
+    let models: Api<Model> = namespace.api();
+    let mut creations = futures::stream::iter(0..size.models)
+        .map(|index| {
+            let (models, model) = (models.clone(), model(index, size));
+            async move { models.create(&PostParams::default(), &model).await }
+        })
+        .buffer_unordered(CONCURRENCY);
+    while let Some(created) = creations.next().await {
+        created?;
+    }
+    Ok(())
+}
+
+async fn all_ready(namespace: &TestNamespace, expected: usize) -> anyhow::Result<()> {
+    let models: Api<Model> = namespace.api();
+    wait::wait_for(format!("{expected} Models Ready"), TIMEOUT, || async {
+        let list = models.list(&ListParams::default()).await?;
+        let ready = list.iter().filter(|model| {
+            let conditions = model.status.iter().flat_map(|status| &status.conditions);
+            conditions
+                .into_iter()
+                .any(|condition| condition.type_ == "Ready" && format!("{:?}", condition.status) == "True")
+        });
+        let ready = ready.count();
+        Ok(Seen::or_else_saw((ready == expected).then_some(()), format!("{ready} Ready")))
+    })
+    .await
+}
+
+/// Waits until the operator leads.
+async fn leads(operator: &Operator) -> anyhow::Result<()> {
+    wait::wait_for("the operator to lead", TIMEOUT, || async {
+        let text = process::metrics(operator).await?;
+        let leads = text.lines().any(|line| line == "modelwright_leader 1");
+        Ok(Seen::or_else_saw(leads.then_some(()), "it does not"))
+    })
+    .await
+}
+
+/// How much is written while nothing happens.
+async fn steady(operator: &Operator, size: &Size, what: &str) -> anyhow::Result<()> {
+    // What the last change set going ends.
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    let (before, cpu) = (process::writes(operator).await?, Process::of(operator.pid())?.cpu_seconds);
+    tokio::time::sleep(size.steady).await;
+    let (after, later) = (process::writes(operator).await?, Process::of(operator.pid())?.cpu_seconds);
+    println!(
+        "| {what}: writes in {} s, the Lease aside | {} | {:.2} CPU s |",
+        size.steady.as_secs(),
+        total(&after) - total(&before),
+        later - cpu
+    );
+    Ok(())
+}
+
+fn total(writes: &process::Writes) -> f64 {
+    writes.values().sum()
+}
+
+fn listed(writes: &process::Writes) -> String {
+    writes.iter().map(|(what, count)| format!("{count} {what}")).collect::<Vec<_>>().join(", ")
+}
