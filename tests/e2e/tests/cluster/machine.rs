@@ -68,6 +68,12 @@ impl Cluster {
             .env("KUBECONFIG", self.state().join("admin.kubeconfig")))
     }
 
+    /// What helm prints.
+    pub(crate) fn helm(&self, arguments: &[&str]) -> anyhow::Result<String> {
+        let helm = self.program("helm")?;
+        run(self.command(&helm).args(arguments).env("KUBECONFIG", self.state().join("admin.kubeconfig")))
+    }
+
     /// Starts `command`, a program and its arguments, in the cluster's network namespace.
     pub(crate) fn command(&self, program: &str) -> Command {
         match self.within.split_first() {

@@ -2,5 +2,6 @@
 mod faults;
 mod manifests;
 mod objects;
+mod operator;
 mod scale;
 mod scripted_node;

@@ -1,2 +1,3 @@
 //! Tests with pods that run.
+mod operator;
 mod serving;

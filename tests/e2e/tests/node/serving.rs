@@ -22,16 +22,16 @@ use modelwright_e2e::{
 use serde_json::{Value, json};
 
 /// Until pods of images that are there already have run.
-const TIMEOUT: Duration = Duration::from_mins(2);
-const SECRET: &str = "s3";
+pub(crate) const TIMEOUT: Duration = Duration::from_mins(2);
+pub(crate) const SECRET: &str = "s3";
 
-fn example(file: &str) -> Vec<u8> {
+pub(crate) fn example(file: &str) -> Vec<u8> {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../examples/iris-classifier");
     fs::read(folder.join(file)).unwrap()
 }
 
 /// Lets the namespace take only pods that keep to the strictest of Kubernetes' pod security standards.
-async fn restrict(namespace: &TestNamespace) -> anyhow::Result<()> {
+pub(crate) async fn restrict(namespace: &TestNamespace) -> anyhow::Result<()> {
     let namespaces: Api<Namespace> = Api::all(namespace.client.clone());
     let labels = json!({"metadata": {"labels": {"pod-security.kubernetes.io/enforce": "restricted"}}});
     namespaces.patch(&namespace.name, &PatchParams::default(), &Patch::Merge(&labels)).await?;
@@ -97,7 +97,12 @@ async fn modelwright(
 }
 
 /// What a client inside the cluster gets.
-async fn wget(namespace: &TestNamespace, name: &str, url: &str, body: &str) -> anyhow::Result<Value> {
+pub(crate) async fn wget(
+    namespace: &TestNamespace,
+    name: &str,
+    url: &str,
+    body: &str,
+) -> anyhow::Result<Value> {
     let arguments = json!([
         "wget",
         "-q",
@@ -116,7 +121,7 @@ async fn wget(namespace: &TestNamespace, name: &str, url: &str, body: &str) -> a
 }
 
 /// Compares an answer with what ONNX Runtime in Python answered: names and texts exactly, numbers to 1e-6.
-fn assert_is_expected(answer: &Value) {
+pub(crate) fn assert_is_expected(answer: &Value) {
     let expected: Value = serde_json::from_slice(&example("expected.json")).unwrap();
     let outputs = |value: &Value| -> BTreeMap<String, Value> {
         let outputs = value["outputs"].as_array().unwrap_or_else(|| panic!("no outputs: {answer}"));

@@ -1,0 +1,225 @@
+//! The operator dies, the API server goes away, two operators run.
+use std::time::Duration;
+
+use k8s_openapi::api::{apps::v1::Deployment, batch::v1::Job, coordination::v1::Lease};
+use kube::{
+    ResourceExt as _,
+    api::{DeleteParams, ListParams},
+};
+use modelwright_api::Model;
+use modelwright_e2e::{
+    cluster, crd,
+    faults::{Fault, FaultyApi, Requests},
+    namespace::{TestNamespace, with_scripted_node},
+    operator::Operator,
+    scripted_node::{ContainerScript, PodScript, ScriptedNode},
+    wait::{self, Seen},
+};
+use serde_json::json;
+
+use super::story::{self, TIMEOUT, digest, failure, model, resolves_to, serves};
+
+/// Every object that a Model should have in the end, without what differs from run to run.
+async fn state(namespace: &TestNamespace) -> anyhow::Result<String> {
+    let (deployment, _, jobs) = story::work(namespace, "bc").await?;
+    let annotations = deployment.annotations().clone();
+    let template = deployment.spec.unwrap().template;
+    Ok(format!("{annotations:#?} {jobs:?} {}", serde_json::to_string(&template)?))
+}
+
+/// Watches that there never are two resolve Jobs at once.
+async fn never_two_jobs(namespace: &TestNamespace) -> anyhow::Result<()> {
+    loop {
+        let jobs = namespace.api::<Job>().list(&ListParams::default()).await?;
+        let over = |job: &&Job| {
+            let conditions = job.status.as_ref().and_then(|status| status.conditions.as_ref());
+            conditions.is_some_and(|conditions| !conditions.is_empty())
+        };
+        let active: Vec<_> = jobs.iter().filter(|job| !over(job)).map(kube::ResourceExt::name_any).collect();
+        anyhow::ensure!(active.len() <= 1, "two Jobs at once: {active:?}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// Create, update, roll back and delete.
+async fn course(namespace: &TestNamespace, node: &ScriptedNode) -> anyhow::Result<String> {
+    resolves_to(node, 'a');
+    namespace.apply(&model("bc", "  serving: {replicas: 2}\n")).await?;
+    serves(namespace, "bc", 'a').await?;
+    resolves_to(node, 'b');
+    story::change(
+        namespace,
+        "bc",
+        json!({"serving": {"replicas": 1}, "source": {"uri": "s3://models/other"}}),
+    )
+    .await?;
+    serves(namespace, "bc", 'b').await?;
+    let wrong = ContainerScript::exits(failure(76, "DigestMismatch", "expected sha256:c, found sha256:d"));
+    story::servers_of(node, 'c', PodScript::default().container("fetch", wrong));
+    resolves_to(node, 'c');
+    story::resolve_again(namespace, "bc", "1").await?;
+    story::reason(namespace, "bc", "RolledBack").await?;
+    wait::object(&namespace.api::<Deployment>(), "bc", "revision b again", TIMEOUT, |deployment| {
+        let right = deployment.annotations().get("modelwright.dev/digest") == Some(&digest('b'));
+        Seen::or_else_saw(right.then_some(()), format!("{:?}", deployment.annotations()))
+    })
+    .await?;
+    state(namespace).await
+}
+
+async fn delete(namespace: &TestNamespace) -> anyhow::Result<()> {
+    namespace.api::<Model>().delete("bc", &DeleteParams::default()).await?;
+    wait::gone(&namespace.api::<Deployment>(), "bc", TIMEOUT).await?;
+    let jobs = namespace.api::<Job>();
+    wait::wait_for("no Jobs", TIMEOUT, || async {
+        let left = jobs.list_metadata(&ListParams::default()).await?.items.len();
+        Ok(Seen::or_else_saw((left == 0).then_some(()), left))
+    })
+    .await
+}
+
+/// How many namespaces the deaths are spread over, to be done sooner.
+const SIDE_BY_SIDE: u64 = 4;
+
+/// An operator that begins at once: the Lease of one that was killed would have to run out first.
+fn without_election(namespace: &TestNamespace, api: &FaultyApi) -> anyhow::Result<Operator> {
+    Operator::of(namespace).through(api, None).environment("MODELWRIGHT_LEADER_ELECTION", "false").start()
+}
+
+/// The operator dies at its n-th write, whether that reached the API server or not, and another takes over.
+async fn death(
+    namespace: &TestNamespace,
+    node: &ScriptedNode,
+    api: &FaultyApi,
+    write: u64,
+) -> anyhow::Result<(String, bool)> {
+    let fault = if write.is_multiple_of(2) { Fault::lost_answer() } else { Fault::refused() };
+    let fault = api.inject(fault.on(Requests::writes().except("events")).nth(write));
+    let mut operator = Some(without_election(namespace, api)?);
+    let killer = async {
+        while fault.hits() == 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        operator.take().map(Operator::kill).transpose()?;
+        operator = Some(without_election(namespace, api)?);
+        std::future::pending::<anyhow::Result<()>>().await
+    };
+    let state = tokio::select! {
+        state = course(namespace, node) => state?,
+        failed = killer => { failed?; unreachable!() }
+        two = never_two_jobs(namespace) => { two?; unreachable!() }
+    };
+    delete(namespace).await?;
+    drop(operator);
+    Ok((state, fault.remove() > 0))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn death_at_any_write_ends_in_the_same_objects() -> anyhow::Result<()> {
+    let groups = (0..SIDE_BY_SIDE).map(|group| async move {
+        let mut most = 0;
+        with_scripted_node("death", async |namespace, node| {
+            crd::install(&namespace.client).await?;
+            let api = FaultyApi::start(cluster::config().await?).await?;
+            // A write that there is not: nobody dies.
+            let (undisturbed, died) = death(&namespace, node, &api, 1_000_000).await?;
+            assert!(!died);
+            for write in (group + 1..).step_by(usize::try_from(SIDE_BY_SIDE)?) {
+                let (state, died) = death(&namespace, node, &api, write).await?;
+                assert_eq!(state, undisturbed, "after a death at write {write}");
+                if !died {
+                    break;
+                }
+                most = write;
+            }
+            Ok(())
+        })
+        .await
+        .map(|()| most)
+    });
+    let most = futures::future::try_join_all(groups).await?.into_iter().max().unwrap_or(0);
+    eprintln!("| writes at which the operator was killed | 1 to {most} |");
+    assert!(most > 15, "{most}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn operator_waits_for_an_api_server_that_is_away_and_goes_on() -> anyhow::Result<()> {
+    with_scripted_node("away", async |namespace, node| {
+        crd::install(&namespace.client).await?;
+        let mut api = FaultyApi::start(cluster::config().await?).await?;
+        resolves_to(node, 'a');
+        let mut operator = Operator::of(&namespace).through(&api, None).start()?;
+        namespace.apply(&model("bc", "")).await?;
+        serves(&namespace, "bc", 'a').await?;
+        api.stop().await;
+        // Longer than the Lease is renewed: it must stop leading, at the latest now.
+        wait::wait_for("the operator to end", TIMEOUT, || {
+            let ended = operator.ended();
+            async move { Ok(Seen::or_else_saw(ended?, "it runs")) }
+        })
+        .await?;
+        assert_eq!(operator.ended()?.and_then(|status| status.code()), Some(75), "{}", operator.log());
+        // Started again by the kubelet, it waits.
+        let mut operator = Operator::of(&namespace).through(&api, None).start()?;
+        tokio::time::sleep(Duration::from_secs(20)).await;
+        assert!(operator.ended()?.is_none(), "{}", operator.log());
+        namespace.apply(&model("later", "")).await?;
+        api.resume().await?;
+        serves(&namespace, "later", 'a').await?;
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn second_operator_takes_over_at_once_from_one_that_ends_well() -> anyhow::Result<()> {
+    with_scripted_node("handover", async |namespace, node| {
+        crd::install(&namespace.client).await?;
+        resolves_to(node, 'a');
+        let first = Operator::of(&namespace).start()?;
+        let leases = namespace.api::<Lease>();
+        let holder = |lease: &Lease| lease.spec.as_ref().and_then(|spec| spec.holder_identity.clone());
+        let held = wait::object(&leases, "modelwright-operator", "a holder", TIMEOUT, |lease| {
+            Seen::or_else_saw(
+                holder(lease).filter(|holder| !holder.is_empty()),
+                format!("{:?}", holder(lease)),
+            )
+        })
+        .await?;
+        let _second = Operator::of(&namespace).start()?;
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        assert!(first.stop().await?.success());
+        wait::object(&leases, "modelwright-operator", "another holder", Duration::from_secs(10), |lease| {
+            let now = holder(lease).filter(|now| !now.is_empty() && *now != held);
+            Seen::or_else_saw(now, format!("{:?}", holder(lease)))
+        })
+        .await?;
+        namespace.apply(&model("bc", "")).await?;
+        serves(&namespace, "bc", 'a').await?;
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn flaky_api_server_delays_and_loses_nothing() -> anyhow::Result<()> {
+    with_scripted_node("flaky", async |namespace, node| {
+        crd::install(&namespace.client).await?;
+        let api = FaultyApi::start(cluster::config().await?).await?;
+        api.inject(Fault::answer(500).on(Requests::writes()).every(5));
+        api.inject(Fault::answer(409).on(Requests::writes()).every(7));
+        api.inject(Fault::latency(Duration::from_millis(30)).on(Requests::any()));
+        let _operator = Operator::of(&namespace).through(&api, None).start()?;
+        resolves_to(node, 'a');
+        for name in ["m1", "m2", "m3", "m4", "m5"] {
+            namespace.apply(&model(name, "")).await?;
+        }
+        for name in ["m1", "m2", "m3", "m4", "m5"] {
+            serves(&namespace, name, 'a').await?;
+            api.cut_watches();
+        }
+        Ok(())
+    })
+    .await
+}
