@@ -8,7 +8,8 @@ use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    free_form::FreeForm, rollout::Rollout, rules, serving::Serving, status::ModelStatus, training::Training,
+    conditions::ConditionType, free_form::FreeForm, rollout::Rollout, rules, serving::Serving,
+    status::Condition, status::ModelStatus, training::Training,
 };
 
 /// Where a model comes from and how it is served.
@@ -103,6 +104,18 @@ pub struct ModelSpec {
     /// Serve nothing and start no new work, and keep everything else. Pods end; what was resolved or trained stays.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suspend: Option<bool>,
+}
+
+impl Model {
+    /// The condition of this type in the status, if there is one.
+    pub fn condition(&self, type_: ConditionType) -> Option<&Condition> {
+        self.status.as_ref()?.condition(type_)
+    }
+
+    /// Whether the condition of this type is there and True.
+    pub fn holds(&self, type_: ConditionType) -> bool {
+        self.status.as_ref().is_some_and(|status| status.holds(type_))
+    }
 }
 
 impl ModelSpec {

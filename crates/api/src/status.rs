@@ -6,7 +6,7 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::serving::ExecutionProvider;
+use crate::{conditions::ConditionType, serving::ExecutionProvider};
 
 /// What was observed of a Model.
 #[derive(KubeSchema, Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
@@ -52,6 +52,18 @@ pub struct ModelStatus {
     #[schemars(length(max = 16))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
+}
+
+impl ModelStatus {
+    /// The condition of this type, if there is one.
+    pub fn condition(&self, type_: ConditionType) -> Option<&Condition> {
+        self.conditions.iter().find(|condition| condition.type_ == type_.as_str())
+    }
+
+    /// Whether the condition of this type is there and True.
+    pub fn holds(&self, type_: ConditionType) -> bool {
+        self.condition(type_).is_some_and(|condition| condition.status == ConditionStatus::True)
+    }
 }
 
 /// The revisions a Model knows.

@@ -19,6 +19,8 @@ use serde::Deserialize;
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 
+use crate::causes;
+
 const MAX_BYTES: usize = 64 * 1024;
 const MAX_TIME: Duration = Duration::from_secs(2);
 /// Pods that are asked at once.
@@ -116,12 +118,7 @@ fn address(model: &str, pod: &Pod) -> Result<SocketAddr, &'static str> {
         return Err("it has the address of its node");
     }
     let status = pod.status.as_ref().ok_or("it has no status")?;
-    let ready = status
-        .conditions
-        .iter()
-        .flatten()
-        .any(|condition| condition.type_ == "Ready" && condition.status == "True");
-    if !ready || pod.metadata.deletion_timestamp.is_some() {
+    if !causes::is_ready(pod) {
         return Err("it is not ready");
     }
     let ip = status.pod_ip.as_deref().and_then(|ip| ip.parse::<IpAddr>().ok()).ok_or("it has no address")?;

@@ -96,19 +96,15 @@ pub(crate) fn run(e2e: &E2e) -> anyhow::Result<()> {
 
 fn run_tier(tier: Tier, e2e: &E2e) -> anyhow::Result<()> {
     let logs = logs(tier)?;
-    if e2e.use_kubeconfig {
-        return test(tier, e2e, None, &logs);
-    }
+    // Before the cluster, which would wait for the compiler. The tests of the whole command bring the program with them, which
+    // the tests of the operator start.
+    succeed(cargo_test(tier).args(["--test", "local", "--no-run"]))?;
     // The tier of clusters starts its own.
-    if tier == Tier::Cluster {
-        succeed(cargo_test(tier).args(["--test", "local", "--no-run"]))?;
+    if e2e.use_kubeconfig || tier == Tier::Cluster {
         return test(tier, e2e, None, &logs);
     }
     let instance = Instance::new(&name_of_this_checkout(tier))?;
     let _lock = alone(tier)?;
-    // Before the cluster, which would wait for the compiler. The tests of the whole command bring the program with them, which
-    // the tests of the operator start.
-    succeed(cargo_test(tier).args(["--test", "local", "--no-run"]))?;
     // What an earlier run left could change the outcome of this one.
     instance.down()?;
     let outcome = test_on(&instance, tier, e2e, &logs);

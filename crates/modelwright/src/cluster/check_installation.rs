@@ -15,8 +15,8 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use kube::api::{Api, DeleteParams, PostParams};
+use modelwright_api::conditions::ConditionType;
 use modelwright_api::contract::ExitCode;
-use modelwright_api::status::{Condition, ConditionStatus};
 use modelwright_api::{Model, ModelSpec, duration};
 use modelwright_operator::client;
 use serde_json::{Value, json};
@@ -127,25 +127,17 @@ async fn wait(models: &Api<Model>, started: Instant) -> Result<(), Failure> {
     let mut said = String::new();
     loop {
         let model = models.get(NAME).await.map_err(|error| refuse(error.to_string()))?;
-        let condition = |type_: &str| {
-            let conditions = model.status.iter().flat_map(|status| &status.conditions);
-            conditions.into_iter().find(|condition| condition.type_ == type_).cloned()
-        };
-        let holds = |condition: &Option<Condition>| {
-            condition.as_ref().is_some_and(|condition| condition.status == ConditionStatus::True)
-        };
-        let ready = condition("Ready");
-        if let Some(ready) = &ready {
+        if let Some(ready) = model.condition(ConditionType::Ready) {
             let words = format!("{}: {}", ready.reason, ready.message);
             if words != said {
                 say(started, &words);
                 said = words;
             }
         }
-        if holds(&ready) {
+        if model.holds(ConditionType::Ready) {
             return Ok(());
         }
-        if holds(&condition("Stalled")) {
+        if model.holds(ConditionType::Stalled) {
             return Err(refuse(format!("the Model is stalled: {said}")));
         }
         tokio::time::sleep(PAUSE).await;

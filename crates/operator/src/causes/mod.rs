@@ -6,7 +6,11 @@
 //! Nothing that a pod says is trusted: words are checked, texts become one bounded line.
 
 use jiff::Timestamp;
-use k8s_openapi::api::{apps::v1::Deployment, batch::v1::Job, core::v1::Pod};
+use k8s_openapi::api::{
+    apps::v1::{Deployment, DeploymentCondition},
+    batch::v1::Job,
+    core::v1::Pod,
+};
 use modelwright_api::{
     Outcome,
     conditions::{Cause, Reason},
@@ -122,11 +126,7 @@ pub fn pods_of_job<'a>(job: &Job, pods: impl IntoIterator<Item = &'a Pod>) -> Ve
 
 /// Why the cluster refuses to make a Deployment's pods, if it does: its quota or its admission.
 pub fn denial(deployment: &Deployment) -> Option<Cause> {
-    let conditions = deployment.status.as_ref()?.conditions.as_ref()?;
-    let failure = conditions
-        .iter()
-        .find(|condition| condition.type_ == "ReplicaFailure" && condition.status == "True")?;
-    let said = failure.message.as_deref().unwrap_or("its pods cannot be made");
+    let said = replica_failure(deployment)?.message.as_deref().unwrap_or("its pods cannot be made");
     let name = deployment.metadata.name.as_deref().unwrap_or_default();
     let reason =
         if said.contains("exceeded quota") { Reason::QuotaExceeded } else { Reason::AdmissionDenied };
@@ -134,11 +134,22 @@ pub fn denial(deployment: &Deployment) -> Option<Cause> {
     Some(Cause::new(reason, message))
 }
 
+/// What a Deployment's own controller says if no pod can be made: a quota, or admission.
+pub(crate) fn replica_failure(deployment: &Deployment) -> Option<&DeploymentCondition> {
+    let conditions = deployment.status.as_ref()?.conditions.as_ref()?;
+    conditions.iter().find(|condition| condition.type_ == "ReplicaFailure" && condition.status == "True")
+}
+
 /// Whether a pod answers requests now: ready, and not about to end.
 pub fn is_ready(pod: &Pod) -> bool {
     pod.metadata.deletion_timestamp.is_none()
         && !pod::has_ended(pod)
         && pod::condition(pod, "Ready").is_some_and(|ready| ready.status == "True")
+}
+
+/// Whether a pod ended for good; its owner replaces it.
+pub(crate) fn has_ended(pod: &Pod) -> bool {
+    pod::has_ended(pod)
 }
 
 /// When a pod became what a condition of it says.

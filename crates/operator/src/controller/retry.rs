@@ -1,4 +1,5 @@
-//! When a Model is looked at again. Every pause of the operator is in this file.
+//! When a Model is looked at again. Every pause between passes is in this file; those between Jobs are the
+//! plan's.
 
 use std::{
     collections::HashMap,

@@ -17,7 +17,7 @@ use crate::{
     stores::{ModelKey, Triggers},
 };
 
-/// The answers that no status holds yet.
+/// What came of asking one pod of each Model.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Starts {
     puller: Puller,
@@ -65,11 +65,8 @@ impl Starts {
     }
 
     fn ask(&self, key: ModelKey, name: String, observed: &Observed, triggers: Triggers) {
-        let pods = observed.pods.iter();
-        let Some(pod) = pods.into_iter().find(|pod| pod.metadata.name.as_ref() == Some(&name)).cloned()
-        else {
-            return;
-        };
+        let pod = observed.pods.iter().find(|pod| pod.metadata.name.as_ref() == Some(&name));
+        let Some(pod) = pod.cloned() else { return };
         let (told, puller) = (Arc::clone(&self.told), self.puller.clone());
         tokio::spawn(async move {
             match puller.cold_start(&key.name, &pod).await {

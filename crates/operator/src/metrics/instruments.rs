@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use modelwright_api::{ModelStatus, conditions::ConditionType, status::ConditionStatus};
+use modelwright_api::{ModelStatus, conditions::ConditionType};
 
 use super::{Metrics, ModelCounts, PassOutcome};
 use crate::{
@@ -90,10 +90,7 @@ impl Models {
 }
 
 fn counts(status: &ModelStatus) -> ModelCounts {
-    let holds = |type_: ConditionType| {
-        let found = status.conditions.iter().find(|condition| condition.type_ == type_.as_str());
-        usize::from(found.is_some_and(|condition| condition.status == ConditionStatus::True))
-    };
+    let holds = |type_| usize::from(status.holds(type_));
     ModelCounts {
         ready: holds(ConditionType::Ready),
         progressing: holds(ConditionType::Progressing),
@@ -104,7 +101,7 @@ fn counts(status: &ModelStatus) -> ModelCounts {
 
 #[cfg(test)]
 mod tests {
-    use modelwright_api::status::Condition;
+    use modelwright_api::status::{Condition, ConditionStatus};
 
     use super::*;
 

@@ -29,10 +29,10 @@ use serde::Serialize;
 use super::{
     DeploymentChange, Restore, Revision, RolloutState, drift, identity,
     metadata::{Owner, selector, strings},
-    server_pod,
+    scale, server_pod,
 };
 use crate::{
-    causes::{PodCause, worst_pod},
+    causes::{PodCause, replica_failure, worst_pod},
     observe::Observed,
     settings::{ImageRollout, Images, Platform, PrivateAddresses, Settings},
 };
@@ -154,17 +154,18 @@ impl View<'_> {
     /// What is to be done so that `wanted` is served, and where that stands. Without a wanted revision nothing changes.
     pub(super) fn plan(&self, wanted: Option<&Revision>) -> Result<(DeploymentChange, RolloutState), Cause> {
         let Some(deployment) = &self.observed.deployment else {
-            let Some(wanted) = wanted.filter(|_| self.shall_exist()) else {
-                return Ok((DeploymentChange::Keep, RolloutState::Absent));
+            // With no pods wanted none is made: there is nothing to remember that its Job does not say.
+            return match wanted.filter(|_| scale::wanted(self.model) != Some(0)) {
+                Some(wanted) => self.first(wanted),
+                None => Ok((DeploymentChange::Keep, RolloutState::Absent)),
             };
-            let rendered_from = rendered_from(self.model, self.settings, wanted);
-            return Ok((self.render(wanted, &rendered_from, None)?, RolloutState::First));
         };
         let Some(present) = annotated(self.observed) else {
             // Half of a creation, or somebody removed the annotations: write them again.
-            let Some(wanted) = wanted else { return Ok((DeploymentChange::Keep, RolloutState::First)) };
-            let rendered_from = rendered_from(self.model, self.settings, wanted);
-            return Ok((self.render(wanted, &rendered_from, None)?, RolloutState::First));
+            return match wanted {
+                Some(wanted) => self.first(wanted),
+                None => Ok((DeploymentChange::Keep, RolloutState::First)),
+            };
         };
         let Some(wanted) = wanted else {
             return Ok((DeploymentChange::Keep, self.state(deployment, &present)));
@@ -182,6 +183,12 @@ impl View<'_> {
             return Ok((self.render(wanted, &wanted_from, active.as_deref())?, state));
         }
         self.settle(deployment, &present)
+    }
+
+    /// The first template that there ever was.
+    fn first(&self, wanted: &Revision) -> Result<(DeploymentChange, RolloutState), Cause> {
+        let rendered_from = rendered_from(self.model, self.settings, wanted);
+        Ok((self.render(wanted, &rendered_from, None)?, RolloutState::First))
     }
 
     /// The template is the wanted one: its pods become ready, or do not, or were.
@@ -244,14 +251,15 @@ impl View<'_> {
         if let Some(PodCause { cause, hopeless: true, .. }) = worst {
             return Some(self.of_pinned(cause));
         }
-        if !has_condition(deployment, "Progressing", "False", "ProgressDeadlineExceeded") {
+        if !is_past_deadline(deployment) {
             return None;
         }
         let deadline = self.rollout.progress_deadline.as_secs();
-        let because = match (&worst, replica_failure(deployment)) {
-            (Some(worst), _) => worst.cause.message.clone(),
-            (None, Some(failure)) => failure,
-            (None, None) => "the pods run and are not ready".to_owned(),
+        let because = match &worst {
+            Some(worst) => &worst.cause.message,
+            None => replica_failure(deployment)
+                .and_then(|failure| failure.message.as_deref())
+                .unwrap_or("the pods run and are not ready"),
         };
         let message = format!(
             "no further pod became ready within {deadline} s (spec.rollout.progressDeadline): {because}"
@@ -272,18 +280,6 @@ impl View<'_> {
             ),
             _ => cause,
         }
-    }
-
-    /// Whether there shall be a Deployment at all. With no pods wanted none is made: there is nothing to remember that its
-    /// Job does not say.
-    fn shall_exist(&self) -> bool {
-        self.model.spec.suspend != Some(true)
-            && self
-                .model
-                .spec
-                .serving
-                .as_ref()
-                .is_none_or(|serving| serving.autoscaling.is_some() || serving.replicas != Some(0))
     }
 
     /// What the annotation `rejected` says of a template that failed. Another answer of the source is worth another try.
@@ -417,7 +413,7 @@ fn strategy(rollout: &ResolvedRollout) -> DeploymentStrategy {
 /// every template is complete, which proves nothing.
 fn is_settled(deployment: &Deployment) -> bool {
     let Some(status) = &deployment.status else { return false };
-    let wanted = deployment.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
+    let wanted = scale::replicas(deployment);
     let all = |number: Option<i32>| number.unwrap_or(0) == wanted;
     wanted > 0
         && status.observed_generation >= deployment.metadata.generation
@@ -426,22 +422,14 @@ fn is_settled(deployment: &Deployment) -> bool {
         && all(status.available_replicas)
 }
 
-fn has_condition(deployment: &Deployment, type_: &str, value: &str, reason: &str) -> bool {
+/// Whether the Deployment's own controller gave up waiting for its pods.
+fn is_past_deadline(deployment: &Deployment) -> bool {
     let conditions = deployment.status.as_ref().and_then(|status| status.conditions.as_ref());
     conditions.into_iter().flatten().any(|condition| {
-        condition.type_ == type_
-            && condition.status == value
-            && condition.reason.as_deref().is_none_or(|found| found == reason)
+        condition.type_ == "Progressing"
+            && condition.status == "False"
+            && condition.reason.as_deref().is_none_or(|reason| reason == "ProgressDeadlineExceeded")
     })
-}
-
-/// Why no pod can be made, as the Deployment's own controller found: a quota, or admission.
-fn replica_failure(deployment: &Deployment) -> Option<String> {
-    let conditions = deployment.status.as_ref()?.conditions.as_ref()?;
-    let failure = conditions
-        .iter()
-        .find(|condition| condition.type_ == "ReplicaFailure" && condition.status == "True")?;
-    failure.message.clone()
 }
 
 fn seconds(duration: std::time::Duration) -> i32 {

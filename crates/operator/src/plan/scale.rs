@@ -1,7 +1,5 @@
 //! How many pods: written by the operator, or by an autoscaler, and never by two.
 
-use std::sync::Arc;
-
 use k8s_openapi::api::{apps::v1::Deployment, autoscaling::v2::HorizontalPodAutoscaler};
 use modelwright_api::{Model, serving::AutoscalingMode};
 
@@ -33,19 +31,17 @@ pub(super) fn autoscaler(
 
 /// How many pods there shall be, and who says so.
 pub(super) fn plan(model: &Model, observed: &Observed, deployment: &DeploymentChange) -> Scale {
-    let present = observed.deployment.as_ref().map(replicas);
+    let wanted = wanted(model);
+    let present = observed.deployment.as_deref().map(replicas);
     let creates = present.is_none() && matches!(deployment, DeploymentChange::Apply(_));
     if present.is_none() && !creates {
-        let wanted = if model.spec.suspend == Some(true) { Some(0) } else { written(model) };
         return Scale { replicas: None, wanted };
     }
     // A Deployment that is being made begins with one pod.
     let present = present.unwrap_or(1);
     let write = |wanted: i32| (wanted != present).then_some(wanted);
-    if model.spec.suspend == Some(true) {
-        return Scale { replicas: write(0), wanted: Some(0) };
-    }
     match model.autoscaling() {
+        _ if is_suspended(model) => Scale { replicas: write(0), wanted },
         Some(autoscaling) => {
             let least = match autoscaling.mode {
                 AutoscalingMode::Managed => autoscaling.min_replicas,
@@ -53,16 +49,20 @@ pub(super) fn plan(model: &Model, observed: &Observed, deployment: &DeploymentCh
             };
             // The autoscaler decides from the first pod on. With 0 pods it does not act, so somebody must begin.
             let begins = creates || present == 0;
-            Scale { replicas: write(least).filter(|_| begins), wanted: None }
+            Scale { replicas: write(least).filter(|_| begins), wanted }
         }
         // Until the autoscaler is gone both would write.
-        None if observed.autoscaler.is_some() => Scale { replicas: None, wanted: written(model) },
-        None => Scale { replicas: written(model).and_then(write), wanted: written(model) },
+        None if observed.autoscaler.is_some() => Scale { replicas: None, wanted },
+        None => Scale { replicas: wanted.and_then(write), wanted },
     }
 }
 
-/// The number that the spec says, or its default; `None` with autoscaling.
-fn written(model: &Model) -> Option<i32> {
+/// How many pods there shall be: none of a suspended Model, else the number that the spec says, or its default; `None` where an
+/// autoscaler decides.
+pub(super) fn wanted(model: &Model) -> Option<i32> {
+    if is_suspended(model) {
+        return Some(0);
+    }
     let serving = model.spec.serving.as_ref();
     if serving.is_some_and(|serving| serving.autoscaling.is_some()) {
         return None;
@@ -70,6 +70,11 @@ fn written(model: &Model) -> Option<i32> {
     Some(serving.and_then(|serving| serving.replicas).unwrap_or(modelwright_api::defaults::REPLICAS))
 }
 
-fn replicas(deployment: &Arc<Deployment>) -> i32 {
+fn is_suspended(model: &Model) -> bool {
+    model.spec.suspend == Some(true)
+}
+
+/// How many pods a Deployment asks for.
+pub(super) fn replicas(deployment: &Deployment) -> i32 {
     deployment.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1)
 }

@@ -16,7 +16,8 @@ use modelwright_api::{
 };
 
 use super::{
-    JobChanges, Resolution, Revision, SourceState, metadata::Owner, resolve_job, resolve_job::Request,
+    JobChanges, Resolution, Revision, SourceState, deployment, metadata::Owner, resolve_job,
+    resolve_job::Request,
 };
 use crate::{
     causes::{JobState, job_state},
@@ -68,8 +69,7 @@ impl View<'_> {
     /// What is to be done about `source`. Fails if the Job cannot be made as the spec says.
     pub(super) fn plan(&self, source: &Source) -> Result<SourcePlan, Cause> {
         let mut plan = SourcePlan::default();
-        let (attempts, others) = self.attempts();
-        let mut attempts = attempts;
+        let (mut attempts, others) = self.attempts();
         attempts.sort_by_key(|attempt| attempt.number);
         plan.jobs.deleted = self.superseded(&attempts, &others);
         plan.resolution = self.resolution(source, &attempts);
@@ -145,10 +145,10 @@ impl View<'_> {
     /// Whether the Deployment says what this Job found out. One that found nothing new says nothing more.
     fn is_remembered(&self, digest: Option<&str>) -> bool {
         let Some(digest) = digest else { return true };
-        let Some(deployment) = &self.observed.deployment else { return false };
-        let annotation = |key: &str| deployment.metadata.annotations.as_ref()?.get(key).map(String::as_str);
-        annotation(annotations::RESOLVED_FROM) == Some(self.resolved_from)
-            && annotation(annotations::DIGEST) == Some(digest)
+        deployment::annotated(self.observed).is_some_and(|deployed| {
+            deployed.resolved_from.as_deref() == Some(self.resolved_from)
+                && deployed.revision.digest == digest
+        })
     }
 
     /// What the source was found to hold.
@@ -205,7 +205,7 @@ impl View<'_> {
                 ..base(revision, Some(checked_at))
             });
         }
-        if let Some(deployed) = super::deployment::annotated(self.observed)
+        if let Some(deployed) = deployment::annotated(self.observed)
             && deployed.resolved_from.as_deref() == Some(self.resolved_from)
         {
             return Some(base(deployed.revision, Some(self.now)));

@@ -5,7 +5,6 @@ use modelwright_api::{
     ModelStatus,
     conditions::{ConditionType, Reason},
     contract::names::revision_id,
-    status::{Condition, ConditionStatus},
 };
 
 use super::{Announcement, standing::Standing, table::Case};
@@ -36,20 +35,17 @@ fn resolved(before: &ModelStatus, after: &ModelStatus) -> Option<Announcement> {
 }
 
 fn stands(before: &ModelStatus, after: &ModelStatus, standing: &Standing) -> Option<Announcement> {
-    let word = |status: &ModelStatus, type_: ConditionType| {
-        condition(status, type_).map(|known| (known.status, known.reason.clone()))
-    };
-    let is_stalled = |status: &ModelStatus| {
-        condition(status, ConditionType::Stalled).is_some_and(|known| known.status == ConditionStatus::True)
+    let word = |status: &ModelStatus| {
+        status.condition(ConditionType::Ready).map(|known| (known.status, known.reason.clone()))
     };
     let active = |status: &ModelStatus| Some(status.revisions.as_ref()?.active.as_ref()?.digest.clone());
     let candidate =
         |status: &ModelStatus| Some(status.revisions.as_ref()?.candidate.as_ref()?.digest.clone());
-    let moved = word(before, ConditionType::Ready) != word(after, ConditionType::Ready);
-    let stalled = is_stalled(after) && !is_stalled(before);
+    let moved = word(before) != word(after);
+    let stalled = after.holds(ConditionType::Stalled) && !before.holds(ConditionType::Stalled);
     let replaced = active(before).is_some() && active(before) != active(after);
     let another = candidate(before).is_some_and(|known| candidate(after).is_some_and(|new| known != new));
-    let ready = condition(after, ConditionType::Ready)?;
+    let ready = after.condition(ConditionType::Ready)?;
     // That a new Model is on its way as it should be is no news; its conditions say how far it is.
     if standing.cause.is_none() && matches!(standing.case, Case::ResolvingFirst | Case::FirstDeploy) {
         return None;
@@ -60,10 +56,6 @@ fn stands(before: &ModelStatus, after: &ModelStatus, standing: &Standing) -> Opt
         action: action(standing.case),
         note: ready.message.clone(),
     })
-}
-
-fn condition(status: &ModelStatus, type_: ConditionType) -> Option<&Condition> {
-    status.conditions.iter().find(|condition| condition.type_ == type_.as_str())
 }
 
 fn is_warning(case: Case) -> bool {

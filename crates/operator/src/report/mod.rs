@@ -81,8 +81,7 @@ impl<'a> Facts<'a> {
 
     /// Whether the status that is there calls the Model ready with the spec that it has now.
     fn was_ready(&self) -> bool {
-        let conditions = self.model.status.iter().flat_map(|status| &status.conditions);
-        conditions.filter(|condition| condition.type_ == ConditionType::Ready.as_str()).any(|ready| {
+        self.model.condition(ConditionType::Ready).is_some_and(|ready| {
             ready.status == ConditionStatus::True
                 && ready.observed_generation == self.model.metadata.generation
         })

@@ -35,12 +35,13 @@ impl<'a> Servers<'a> {
             .as_deref()
             .filter(|deployment| observe::ownership(&deployment.metadata, uid) != Ownership::Foreign);
         let is_server = |pod: &&Pod| label(pod, labels::ROLE) == Some(labels::ROLE_SERVER);
-        let ended = |pod: &Pod| {
-            let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
-            matches!(phase, Some("Failed" | "Succeeded"))
-        };
-        let mut live: Vec<&Pod> =
-            observed.pods.iter().map(AsRef::as_ref).filter(is_server).filter(|pod| !ended(pod)).collect();
+        let mut live: Vec<&Pod> = observed
+            .pods
+            .iter()
+            .map(AsRef::as_ref)
+            .filter(is_server)
+            .filter(|pod| !causes::has_ended(pod))
+            .collect();
         live.sort_by_key(|pod| pod.metadata.name.as_deref());
         let ready = live.iter().copied().filter(|pod| causes::is_ready(pod)).collect();
         let template = deployment.and_then(|deployment| {

@@ -14,7 +14,6 @@ use crate::{
     apply::Failure,
     causes::samples::{self, DIGEST, OTHER, now, server},
     plan::{self, Resolution, RolloutState, SourceState},
-    settings::{ImageRollout, Images, Platform, PrivateAddresses, PullPolicy},
 };
 
 mod lifecycle;
@@ -128,19 +127,7 @@ impl World {
 }
 
 fn settings() -> Settings {
-    Settings {
-        images: Images {
-            cpu: "modelwright:1".into(),
-            cuda: None,
-            pull_policy: PullPolicy::default(),
-            pull_secrets: Vec::new(),
-        },
-        image_rollout: ImageRollout::default(),
-        private_addresses: PrivateAddresses::default(),
-        platform: Platform::default(),
-        namespace: None,
-        version: "0.1.0".into(),
-    }
+    Settings::with_image("modelwright:1", "0.1.0")
 }
 
 fn revision(digest: &str) -> plan::Revision {

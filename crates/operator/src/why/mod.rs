@@ -86,20 +86,15 @@ pub fn explain(model: &Model, observed: &Observed, now: Timestamp) -> Vec<Link> 
     chain
 }
 
-fn condition(model: &Model, type_: ConditionType) -> Option<&Condition> {
-    let conditions = model.status.iter().flat_map(|status| &status.conditions);
-    conditions.into_iter().find(|condition| condition.type_ == type_.as_str())
-}
-
 fn unready(model: &Model) -> Option<&Condition> {
-    condition(model, ConditionType::Ready).filter(|ready| ready.status != ConditionStatus::True)
+    model.condition(ConditionType::Ready).filter(|ready| ready.status != ConditionStatus::True)
 }
 
 fn of_model(model: &Model) -> Link {
     let (namespace, name) = next::place(model);
     let what = format!("Model {namespace}/{name}");
     let observed = model.status.as_ref().and_then(|status| status.observed_generation);
-    let Some(ready) = condition(model, ConditionType::Ready) else {
+    let Some(ready) = model.condition(ConditionType::Ready) else {
         let mut link = Link::new(0, Mark::Working, what, "no operator has written a status yet");
         link.next = vec![
             "kubectl get pods -A -l app.kubernetes.io/name=modelwright  # is the operator running?".into(),
@@ -109,15 +104,14 @@ fn of_model(model: &Model) -> Link {
     if observed < model.metadata.generation {
         return Link::new(0, Mark::Working, what, "the operator has not yet seen the newest spec");
     }
-    let is_true = |type_| condition(model, type_).is_some_and(|known| known.status == ConditionStatus::True);
-    let mark = match (ready.status, is_true(ConditionType::Stalled)) {
+    let mark = match (ready.status, model.holds(ConditionType::Stalled)) {
         (ConditionStatus::True, _) => Mark::Good,
         (_, true) => Mark::Bad,
         (_, false) => Mark::Working,
     };
     let word = if ready.status == ConditionStatus::True { "ready" } else { "not ready" };
     let available =
-        if mark == Mark::Good || !is_true(ConditionType::Available) { "" } else { ", and answers" };
+        if mark == Mark::Good || !model.holds(ConditionType::Available) { "" } else { ", and answers" };
     Link::new(0, mark, what, &format!("{word}{available} ({}): {}", ready.reason, ready.message))
 }
 

@@ -15,7 +15,7 @@ use kube::{
     Api, Client,
     api::{DeleteParams, ListParams, PostParams},
 };
-use modelwright_api::{Model, Outcome, contract::labels, outcome::OutcomeTensor};
+use modelwright_api::{Model, Outcome, conditions::ConditionType, contract::labels, outcome::OutcomeTensor};
 use modelwright_e2e::{
     cluster, crd,
     load::Meter,
@@ -184,13 +184,7 @@ async fn all_ready(namespace: &TestNamespace, expected: usize) -> anyhow::Result
     let models: Api<Model> = namespace.api();
     wait::wait_for(format!("{expected} Models Ready"), TIMEOUT, || async {
         let list = models.list(&ListParams::default()).await?;
-        let ready = list.iter().filter(|model| {
-            let conditions = model.status.iter().flat_map(|status| &status.conditions);
-            conditions
-                .into_iter()
-                .any(|condition| condition.type_ == "Ready" && format!("{:?}", condition.status) == "True")
-        });
-        let ready = ready.count();
+        let ready = list.iter().filter(|model| model.holds(ConditionType::Ready)).count();
         Ok(Seen::or_else_saw((ready == expected).then_some(()), format!("{ready} Ready")))
     })
     .await

@@ -7,7 +7,7 @@ use kube::{
     Client, Config,
     config::{KubeConfigOptions, Kubeconfig},
 };
-use modelwright_api::Model;
+use modelwright_api::{Model, conditions::ConditionType};
 use modelwright_e2e::{
     chart,
     forward::Forward,
@@ -65,10 +65,7 @@ async fn empty_cluster_makes_a_prediction() -> anyhow::Result<()> {
     cluster.kubectl(&["apply", "-f", &manifest.display().to_string()])?;
     let models = kube::Api::<Model>::namespaced(client.clone(), "default");
     wait::object(&models, "iris-classifier", "Ready", TIMEOUT, |model| {
-        let conditions: Vec<_> = model.status.iter().flat_map(|status| &status.conditions).collect();
-        let ready =
-            conditions.iter().any(|one| one.type_ == "Ready" && format!("{:?}", one.status) == "True");
-        Seen::or_else_saw(ready.then_some(()), format!("{conditions:?}"))
+        Seen::or_else_saw(model.holds(ConditionType::Ready).then_some(()), format!("{:?}", model.status))
     })
     .await?;
     let forward = Forward::to_service(client.clone(), "default", "iris-classifier", 80).await?;

@@ -13,7 +13,7 @@ use kube::{
     Api,
     api::{DeleteParams, ListParams, Patch, PatchParams},
 };
-use modelwright_api::{Model, contract::annotations, status::Condition};
+use modelwright_api::{Model, conditions::ConditionType, contract::annotations, status::Condition};
 use modelwright_e2e::{
     chart,
     forward::Forward,
@@ -27,7 +27,7 @@ use serde_json::json;
 use crate::serving::{SECRET, TIMEOUT, assert_is_expected, example, restrict, wget};
 
 fn ready(model: &Model) -> Option<&Condition> {
-    model.status.as_ref()?.conditions.iter().find(|condition| condition.type_ == "Ready")
+    model.condition(ConditionType::Ready)
 }
 
 fn words(model: &Model) -> String {
@@ -51,10 +51,7 @@ async fn until(
 }
 
 async fn is_ready(namespace: &TestNamespace) -> anyhow::Result<Model> {
-    until(namespace, "Ready", |model| {
-        ready(model).is_some_and(|ready| format!("{:?}", ready.status) == "True")
-    })
-    .await
+    until(namespace, "Ready", |model| model.holds(ConditionType::Ready)).await
 }
 
 async fn has_reason(namespace: &TestNamespace, reason: &str) -> anyhow::Result<Model> {
@@ -252,13 +249,9 @@ async fn corrupt_model_is_refused_while_the_former_answers_every_request() -> an
         corrupt.truncate(corrupt.len() / 2);
         storage.put(&path, corrupt).await?;
         again(&namespace, "1").await?;
-        let model = until(&namespace, "a refusal of the corrupt model", |model| {
-            let stalled = model.status.iter().flat_map(|status| &status.conditions);
-            stalled
-                .into_iter()
-                .any(|condition| condition.type_ == "Stalled" && format!("{:?}", condition.status) == "True")
-        })
-        .await?;
+        let model =
+            until(&namespace, "a refusal of the corrupt model", |model| model.holds(ConditionType::Stalled))
+                .await?;
         eprintln!("| corrupt model | {} |", words(&model));
         let active = |model: &Model| {
             model

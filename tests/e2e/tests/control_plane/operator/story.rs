@@ -8,6 +8,7 @@ use kube::{
 };
 use modelwright_api::{
     Model, Outcome,
+    conditions::ConditionType,
     contract::{annotations, labels},
     outcome::OutcomeTensor,
     status::Condition,
@@ -104,7 +105,7 @@ pub(super) async fn reason(namespace: &TestNamespace, name: &str, reason: &str) 
 pub(super) async fn serves(namespace: &TestNamespace, name: &str, digit: char) -> anyhow::Result<Model> {
     let awaited = format!("Ready with revision {digit}");
     wait::object(&namespace.api::<Model>(), name, awaited, TIMEOUT, |model| {
-        let ready = condition(model, "Ready").is_some_and(|ready| format!("{:?}", ready.status) == "True");
+        let ready = model.holds(ConditionType::Ready);
         let status = model.status.as_ref();
         let active = status.and_then(|status| status.revisions.as_ref()?.active.as_ref());
         let right = active.is_some_and(|active| active.digest == digest(digit));
