@@ -130,6 +130,7 @@ fn prune_pod_spec(spec: &mut PodSpec) {
             .take()
             .map(|all| all.into_iter().map(pruned_container).collect()),
         node_name: spec.node_name.take(),
+        host_network: spec.host_network,
         restart_policy: spec.restart_policy.take(),
         termination_grace_period_seconds: spec.termination_grace_period_seconds,
         ..PodSpec::default()
@@ -149,7 +150,6 @@ fn pruned_container(container: Container) -> Container {
 }
 
 fn prune_pod_status(status: &mut PodStatus) {
-    status.host_ip = None;
     status.host_ips = None;
     status.pod_ips = None;
     status.qos_class = None;
@@ -233,6 +233,19 @@ mod tests {
             },
         });
         assert_eq!(pod, expected);
+    }
+
+    /// What keeps the operator from asking a node in the place of a pod.
+    #[test]
+    fn a_pod_with_its_nodes_address_is_still_known_as_such() {
+        let pod = json!({
+            "metadata": {"name": "p"},
+            "spec": {"hostNetwork": true, "containers": []},
+            "status": {"podIP": "192.0.2.1", "hostIP": "192.0.2.1"},
+        });
+        let kept = pruned::<Pod>(pod);
+        assert_eq!(kept["spec"]["hostNetwork"], true);
+        assert_eq!(kept["status"]["hostIP"], "192.0.2.1");
     }
 
     #[test]
