@@ -6,13 +6,15 @@ use crate::{
     duration::{self, DurationError},
     model::Model,
     quantity::{Quantity, QuantityError},
-    serving::{ExecutionProvider, GraphOptimization, Resources, Serving, Session},
+    serving::{ExecutionProvider, Resources, Serving, ServingLimits},
 };
 
 mod rollout;
+mod session;
 mod training;
 
 pub use rollout::{AUTOSCALING_CPU, PROGRESS_DEADLINE, ResolvedAutoscaling, ResolvedRollout, ResolvedSurge};
+pub use session::{INTER_OP_THREADS, MAX_BATCH_SIZE, ResolvedBatching, ResolvedCuda, ResolvedSession};
 
 /// Server pods.
 pub const REPLICAS: i32 = 1;
@@ -22,8 +24,10 @@ pub const STARTUP_TIMEOUT: Duration = Duration::from_mins(10);
 pub const MAX_REQUEST_BYTES: u64 = 64 << 20;
 /// Requests that may wait in one server.
 pub const MAX_QUEUED_REQUESTS: u32 = 1_024;
-/// Threads that run independent operators side by side.
-pub const INTER_OP_THREADS: usize = 1;
+/// Time that a request may wait and run.
+pub const REQUEST_TIMEOUT: Duration = Duration::from_mins(1);
+/// Time that a connection may last.
+pub const MAX_CONNECTION_AGE: Duration = Duration::from_mins(10);
 
 /// `spec.serving` with every default resolved.
 #[derive(Clone, Debug, PartialEq)]
@@ -34,25 +38,20 @@ pub struct ResolvedServing {
     pub replicas: i32,
     /// CPUs that one server may use, from `limits.cpu`, else `requests.cpu`; `None` where neither is written.
     pub cpus: Option<Cpus>,
+    /// How requests are computed together.
+    pub batching: ResolvedBatching,
     /// Settings of the ONNX Runtime session.
     pub session: ResolvedSession,
     /// Largest request body in bytes.
     pub max_request_bytes: u64,
     /// Requests that may wait in one server.
     pub max_queued_requests: u32,
+    /// Time that a request may wait and run.
+    pub request_timeout: Duration,
+    /// Time that a connection may last.
+    pub max_connection_age: Duration,
     /// Time from a server's start to ready.
     pub startup_timeout: Duration,
-}
-
-/// `spec.serving.session` with every default resolved.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct ResolvedSession {
-    /// Threads that work on one operator together; `None`: the server's choice, from its CPUs.
-    pub intra_op_threads: Option<usize>,
-    /// Threads that run independent operators side by side.
-    pub inter_op_threads: usize,
-    /// How far the graph is rewritten.
-    pub graph_optimization: GraphOptimization,
 }
 
 /// An amount of processor time per time, in thousandths of a CPU; more than zero.
@@ -128,44 +127,43 @@ impl Model {
 impl Serving {
     /// This with every default resolved.
     pub fn resolved(&self) -> Result<ResolvedServing, Error> {
-        let limits = self.limits.as_ref();
+        let ServingLimits { max_request_bytes, max_queued_requests, request_timeout, max_connection_age } =
+            self.limits.clone().unwrap_or_default();
         Ok(ResolvedServing {
             execution_provider: self.execution_provider.unwrap_or_default(),
             replicas: self.replicas.unwrap_or(REPLICAS),
             cpus: self.resources.as_ref().map_or(Ok(None), cpus)?,
+            batching: self.batching.clone().unwrap_or_default().resolved()?,
             session: self.session.clone().unwrap_or_default().resolved()?,
-            max_request_bytes: limits
-                .and_then(|limits| limits.max_request_bytes)
-                .map_or(Ok(MAX_REQUEST_BYTES), |bytes| {
-                    number("spec.serving.limits.maxRequestBytes", bytes)
-                })?,
-            max_queued_requests: limits
-                .and_then(|limits| limits.max_queued_requests)
-                .map_or(Ok(MAX_QUEUED_REQUESTS), |requests| {
-                    number("spec.serving.limits.maxQueuedRequests", requests.into())
-                })?,
-            startup_timeout: self.startup_timeout.as_deref().map_or(Ok(STARTUP_TIMEOUT), |text| {
-                duration::parse(text)
-                    .map_err(|source| Error::Duration { path: "spec.serving.startupTimeout", source })
+            max_request_bytes: max_request_bytes.map_or(Ok(MAX_REQUEST_BYTES), |bytes| {
+                number("spec.serving.limits.maxRequestBytes", bytes)
             })?,
+            max_queued_requests: max_queued_requests.map_or(Ok(MAX_QUEUED_REQUESTS), |requests| {
+                number("spec.serving.limits.maxQueuedRequests", requests.into())
+            })?,
+            request_timeout: span(
+                "spec.serving.limits.requestTimeout",
+                request_timeout.as_deref(),
+                REQUEST_TIMEOUT,
+            )?,
+            max_connection_age: span(
+                "spec.serving.limits.maxConnectionAge",
+                max_connection_age.as_deref(),
+                MAX_CONNECTION_AGE,
+            )?,
+            startup_timeout: span(
+                "spec.serving.startupTimeout",
+                self.startup_timeout.as_deref(),
+                STARTUP_TIMEOUT,
+            )?,
         })
     }
 }
 
-impl Session {
-    /// This with every default resolved.
-    pub fn resolved(&self) -> Result<ResolvedSession, Error> {
-        Ok(ResolvedSession {
-            intra_op_threads: self
-                .intra_op_threads
-                .map(|threads| number("spec.serving.session.intraOpThreads", threads.into()))
-                .transpose()?,
-            inter_op_threads: self.inter_op_threads.map_or(Ok(INTER_OP_THREADS), |threads| {
-                number("spec.serving.session.interOpThreads", threads.into())
-            })?,
-            graph_optimization: self.graph_optimization.unwrap_or_default(),
-        })
-    }
+/// A duration of the spec, or what holds without it.
+fn span(path: &'static str, written: Option<&str>, absent: Duration) -> Result<Duration, Error> {
+    written
+        .map_or(Ok(absent), |text| duration::parse(text).map_err(|source| Error::Duration { path, source }))
 }
 
 /// What holds where a field is absent, in words for the manifest reference; `None` where absent says all there is.
@@ -179,15 +177,14 @@ pub fn describe(path: &str) -> Option<String> {
     let text = match path {
         "spec.serving.executionProvider" => serving.execution_provider.to_string(),
         "spec.serving.replicas" => serving.replicas.to_string(),
-        "spec.serving.session.intraOpThreads" => "as many as CPUs".to_owned(),
-        "spec.serving.session.interOpThreads" => serving.session.inter_op_threads.to_string(),
-        "spec.serving.session.graphOptimization" => format!("{:?}", serving.session.graph_optimization),
         "spec.serving.limits.maxRequestBytes" => {
             format!("{} ({} MiB)", serving.max_request_bytes, serving.max_request_bytes >> 20)
         }
         "spec.serving.limits.maxQueuedRequests" => serving.max_queued_requests.to_string(),
+        "spec.serving.limits.requestTimeout" => format!("{}s", serving.request_timeout.as_secs()),
+        "spec.serving.limits.maxConnectionAge" => format!("{}m", serving.max_connection_age.as_secs() / 60),
         "spec.serving.startupTimeout" => format!("{}m", serving.startup_timeout.as_secs() / 60),
-        _ => return rollout::describe(path),
+        _ => return session::describe(path, &serving).or_else(|| rollout::describe(path)),
     };
     Some(text)
 }
@@ -227,29 +224,24 @@ mod tests {
         assert_eq!(resolved.cpus, None);
         assert_eq!(resolved.startup_timeout, Duration::from_mins(10));
         assert_eq!(resolved.max_request_bytes, 67_108_864);
-        assert_eq!(
-            resolved.session,
-            ResolvedSession {
-                intra_op_threads: None,
-                inter_op_threads: 1,
-                graph_optimization: GraphOptimization::All
-            }
-        );
+        assert_eq!(resolved.request_timeout, Duration::from_mins(1));
+        assert_eq!(resolved.max_connection_age, Duration::from_mins(10));
     }
 
     #[test]
     fn written_values_win() {
         let resolved = serving(
             r#"{"executionProvider": "CUDA", "replicas": 0, "startupTimeout": "90s",
-                "session": {"intraOpThreads": 4, "interOpThreads": 2, "graphOptimization": "Basic"},
-                "limits": {"maxRequestBytes": 2048, "maxQueuedRequests": 7}}"#,
+                "limits": {"maxRequestBytes": 2048, "maxQueuedRequests": 7, "requestTimeout": "5s",
+                           "maxConnectionAge": "1h"}}"#,
         )
         .resolved()
         .unwrap();
         assert_eq!(resolved.execution_provider, ExecutionProvider::Cuda);
         assert_eq!((resolved.replicas, resolved.startup_timeout), (0, Duration::from_secs(90)));
         assert_eq!((resolved.max_request_bytes, resolved.max_queued_requests), (2_048, 7));
-        assert_eq!((resolved.session.intra_op_threads, resolved.session.inter_op_threads), (Some(4), 2));
+        assert_eq!(resolved.request_timeout, Duration::from_secs(5));
+        assert_eq!(resolved.max_connection_age, Duration::from_hours(1));
     }
 
     #[rstest]

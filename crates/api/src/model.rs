@@ -128,6 +128,12 @@ impl ModelSpec {
         let training = self.training.as_ref().map(Training::secret_references);
         source.into_iter().flatten().flatten().chain(training.into_iter().flatten()).collect()
     }
+
+    /// The names of the Secrets that servers read: of `serving.access`.
+    pub fn access_secrets(&self) -> impl Iterator<Item = &str> {
+        let access = self.serving.as_ref().and_then(|serving| serving.access.as_ref());
+        access.into_iter().flat_map(|access| [access.api_keys_secret(), access.tls_secret()]).flatten()
+    }
 }
 
 /// Where a model's bytes come from.

@@ -121,6 +121,40 @@ pub const STARTUP_TIMEOUT: Rule = Rule::everywhere(
     "startupTimeout must be from 1s to 24h; write for example 10m",
 );
 
+/// A request that may wait for ever holds memory for ever.
+pub const REQUEST_TIMEOUT: Rule = Rule::everywhere(
+    "!self.matches('^([0-9]{1,6}(h|m|s|ms))+$') || \
+     (duration(self) >= duration('1s') && duration(self) <= duration('1h'))",
+    "requestTimeout must be from 1s to 1h; write for example 30s",
+);
+
+/// Shorter ages would cost more in connections than they bring in balance.
+pub const MAX_CONNECTION_AGE: Rule = Rule::everywhere(
+    "!self.matches('^([0-9]{1,6}(h|m|s|ms))+$') || \
+     (duration(self) >= duration('1s') && duration(self) <= duration('24h'))",
+    "maxConnectionAge must be from 1s to 24h; write for example 10m",
+);
+
+/// Waiting longer for company than most models run is a mistake.
+pub const MAX_QUEUE_DELAY: Rule = Rule::everywhere(
+    "!self.matches('^([0-9]{1,6}(h|m|s|ms))+$') || duration(self) <= duration('1s')",
+    "maxQueueDelay must be at most 1s; write for example 2ms",
+);
+
+/// A thread that reads requests cannot wait for a GPU.
+pub const INLINE_ON_PROCESSORS: Rule = Rule::everywhere(
+    "!has(self.session) || !has(self.session.lane) || self.session.lane != 'Inline' || \
+     !has(self.executionProvider) || self.executionProvider != 'CUDA'",
+    "session.lane: Inline is for executionProvider: CPU; write lane: Pooled, or leave it out",
+);
+
+/// A setting without effect is a mistake.
+pub const CUDA_SETTINGS: Rule = Rule::everywhere(
+    "!has(self.session) || !has(self.session.cuda) || \
+     (has(self.executionProvider) && self.executionProvider == 'CUDA')",
+    "session.cuda is for executionProvider: CUDA; remove it, or write executionProvider: CUDA",
+);
+
 /// Without a device in the pod's limits the scheduler gives it none.
 pub const CUDA_NEEDS_GPU: Rule = Rule::in_a_cluster(
     "!has(self.executionProvider) || self.executionProvider != 'CUDA' || (has(self.resources) && \
@@ -158,6 +192,58 @@ pub const AUTOSCALING_BOUNDS: Rule = Rule::everywhere(
     "(has(self.mode) && self.mode == 'External') || \
      (has(self.maxReplicas) && (!has(self.minReplicas) || self.minReplicas <= self.maxReplicas))",
     "autoscaling needs maxReplicas, at least as large as minReplicas; write for example minReplicas: 1, maxReplicas: 4",
+);
+
+/// An empty block looks like protection and is none.
+pub const ACCESS_NOT_EMPTY: Rule = Rule::everywhere(
+    "has(self.apiKeys) || has(self.jwt) || has(self.tls)",
+    "access without apiKeys, jwt or tls admits everybody; write one of them, or remove access",
+);
+
+/// Limits count by client.
+pub const CLIENT_LIMITS_NEED_CLIENTS: Rule = Rule::everywhere(
+    "!has(self.limits) || has(self.apiKeys) || has(self.jwt)",
+    "access.limits count by client, and without apiKeys or jwt no client is known; write one of these, or bound all requests \
+     together with serving.limits.maxQueuedRequests",
+);
+
+/// A limit without a number limits nothing, and a burst is of a rate.
+pub const CLIENT_LIMITS: Rule = Rule::everywhere(
+    "(has(self.requestsPerSecond) || has(self.concurrentRequests)) && (!has(self.burst) || has(self.requestsPerSecond))",
+    "limits need requestsPerSecond or concurrentRequests, and burst belongs to requestsPerSecond; write for example \
+     requestsPerSecond: 50",
+);
+
+/// Keys that come without TLS are anybody's keys. One machine may have an issuer on itself, to try things out.
+pub const ISSUER: Rule = Rule::everywhere(
+    "self.matches('^(https://[^/?#@]+|http://(localhost|127[.]0[.]0[.]1)(:[0-9]+)?)(/[^?#]*)?$')",
+    "an issuer is https://HOST, perhaps with a path, and without user, query or fragment; write what the tokens have in iss",
+);
+
+/// A pod has no issuer beside it.
+pub const ISSUER_HTTPS: Rule = Rule::in_a_cluster(
+    "!self.startsWith('http:')",
+    "an issuer without TLS works only in modelwright run; write https://HOST",
+);
+
+/// A token for somebody else is none for this model.
+pub const AUDIENCES: Rule = Rule::everywhere(
+    "size(self) > 0",
+    "without audiences every token of the issuer would be taken, whomever it is for; write what tokens for this model have in \
+     aud",
+);
+
+/// As for the issuer; some have a query.
+pub const JWKS_URI: Rule = Rule::everywhere(
+    "self.matches('^(https://[^/?#@]+|http://(localhost|127[.]0[.]0[.]1)(:[0-9]+)?)(/[^#]*)?$')",
+    "jwksUri is https://HOST/PATH without user or fragment; write what the issuer's discovery document has as jwks_uri, or \
+     remove it",
+);
+
+/// A pod has no issuer beside it.
+pub const JWKS_URI_HTTPS: Rule = Rule::in_a_cluster(
+    "!self.startsWith('http:')",
+    "keys without TLS work only in modelwright run; write https://HOST/PATH",
 );
 
 /// Who may come in matters only where somebody may not.
@@ -349,7 +435,7 @@ pub const BESIDE: [(Rule, Rule); 2] =
     [(SOURCE_SCHEME, SOURCE_NOT_CLAIM), (SOURCE_OR_TRAINING, PIN_NEEDS_TRAINING)];
 
 /// Every rule of the CRD, in the order of the fields.
-pub const ALL: [Rule; 39] = [
+pub const ALL: [Rule; 52] = [
     NAME,
     SOURCE_SCHEME,
     SOURCE_NOT_FILE,
@@ -378,11 +464,24 @@ pub const ALL: [Rule; 39] = [
     REVISION,
     DURATION,
     STARTUP_TIMEOUT,
+    REQUEST_TIMEOUT,
+    MAX_CONNECTION_AGE,
+    MAX_QUEUE_DELAY,
+    INLINE_ON_PROCESSORS,
+    CUDA_SETTINGS,
     CUDA_NEEDS_GPU,
     REPLICAS_OR_AUTOSCALING,
     AUTOSCALING_NEEDS_CPU,
     AUTOSCALING_EXTERNAL,
     AUTOSCALING_BOUNDS,
+    ACCESS_NOT_EMPTY,
+    CLIENT_LIMITS_NEED_CLIENTS,
+    ISSUER,
+    ISSUER_HTTPS,
+    AUDIENCES,
+    JWKS_URI,
+    JWKS_URI_HTTPS,
+    CLIENT_LIMITS,
     NETWORK_POLICY_FROM,
     SURGE_OF_ROLLING,
     PROGRESS_DEADLINE,

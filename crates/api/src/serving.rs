@@ -14,13 +14,21 @@ use crate::{
     rules,
 };
 
+pub mod access;
+mod session;
+
+pub use access::Access;
+pub use session::{Batching, ConvolutionSearch, Cuda, GraphOptimization, Lane, Session, Weights};
+
 /// How a model is served.
 #[derive(KubeSchema, Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = rules::CUDA_NEEDS_GPU,
     validation = rules::REPLICAS_OR_AUTOSCALING,
-    validation = rules::AUTOSCALING_NEEDS_CPU
+    validation = rules::AUTOSCALING_NEEDS_CPU,
+    validation = rules::INLINE_ON_PROCESSORS,
+    validation = rules::CUDA_SETTINGS
 )]
 pub struct Serving {
     /// What computes: `CPU`, or `CUDA` for an NVIDIA GPU. `CUDA` that cannot be had is an error, never a silent
@@ -38,6 +46,9 @@ pub struct Serving {
     /// What one server pod requests and may use, as in a Pod.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resources: Option<Resources>,
+    /// How requests are computed together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batching: Option<Batching>,
     /// Settings of the ONNX Runtime session.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session: Option<Session>,
@@ -53,6 +64,9 @@ pub struct Serving {
     /// The Services before the server pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service: Option<Service>,
+    /// Who may call the model, and over what. Absent: whoever reaches a server, without TLS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub access: Option<Access>,
     /// Who may reach the server pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub network_policy: Option<NetworkPolicy>,
@@ -105,39 +119,6 @@ pub struct Resources {
     pub limits: Option<BTreeMap<String, Quantity>>,
 }
 
-/// Settings of the ONNX Runtime session.
-#[derive(KubeSchema, Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Session {
-    /// Threads that work on one operator together.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 256))]
-    pub intra_op_threads: Option<i32>,
-    /// Threads that run independent operators of one graph side by side. More than 1 helps only graphs with parallel
-    /// branches.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 64))]
-    pub inter_op_threads: Option<i32>,
-    /// How far ONNX Runtime rewrites the graph before it runs.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub graph_optimization: Option<GraphOptimization>,
-}
-
-/// How far ONNX Runtime rewrites the graph before it runs. `Disabled`: not at all. `Basic`: redundant operators are
-/// removed and constants folded. `Extended`: operators are fused as well. `All`: memory layouts are changed as well.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Hash, JsonSchema, PartialEq, Serialize)]
-pub enum GraphOptimization {
-    /// The graph runs as it is written.
-    Disabled,
-    /// Redundant operators are removed and constants folded.
-    Basic,
-    /// Operators are fused as well.
-    Extended,
-    /// Memory layouts are changed as well.
-    #[default]
-    All,
-}
-
 /// What a server accepts before it refuses.
 #[derive(KubeSchema, Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -150,6 +131,18 @@ pub struct ServingLimits {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 100_000))]
     pub max_queued_requests: Option<i32>,
+    /// How long a request may wait and run in a server before it is answered with 504. A request may ask for less. A
+    /// duration from 1s to 1h.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 16))]
+    #[x_kube(validation = rules::DURATION, validation = rules::REQUEST_TIMEOUT)]
+    pub request_timeout: Option<String>,
+    /// How long a connection may last, give or take a tenth, before the server asks the client for a new one: so clients
+    /// that keep their connections spread over new pods. A duration from 1s to 24h.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 16))]
+    #[x_kube(validation = rules::DURATION, validation = rules::MAX_CONNECTION_AGE)]
+    pub max_connection_age: Option<String>,
 }
 
 /// Let the number of server pods follow the load.

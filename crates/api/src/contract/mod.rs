@@ -33,12 +33,18 @@ pub mod ports {
     pub const SERVICE_HTTP: u16 = 80;
     /// Name of [`SERVICE_HTTP`].
     pub const SERVICE_HTTP_NAME: &str = "http";
+    /// The Service's port instead of [`SERVICE_HTTP`] where servers speak TLS.
+    pub const SERVICE_HTTPS: u16 = 443;
+    /// Name of [`SERVICE_HTTPS`].
+    pub const SERVICE_HTTPS_NAME: &str = "https";
     /// The Service's port for gRPC, which leads to [`DATA`].
     pub const SERVICE_GRPC: u16 = 9000;
     /// Name of [`SERVICE_GRPC`].
     pub const SERVICE_GRPC_NAME: &str = "grpc";
     /// The `appProtocol` of [`SERVICE_GRPC`]: HTTP/2 without TLS.
     pub const SERVICE_GRPC_PROTOCOL: &str = "kubernetes.io/h2c";
+    /// The `appProtocol` of both ports where servers speak TLS.
+    pub const SERVICE_TLS_PROTOCOL: &str = "https";
 }
 
 /// Paths on the admin port.
@@ -139,6 +145,14 @@ pub mod paths {
     pub const MODELS_VOLUME: &str = "model";
     /// A `pvc://` source; read-only.
     pub const SOURCE: &str = "/mnt/source";
+    /// The hashes of clients' keys, one file for each client; read-only, for servers only.
+    pub const API_KEYS: &str = "/etc/modelwright/api-keys";
+    /// Name of the Secret volume behind [`API_KEYS`].
+    pub const API_KEYS_VOLUME: &str = "api-keys";
+    /// `tls.crt` and `tls.key` of the data port; read-only, for servers only.
+    pub const TLS: &str = "/etc/modelwright/tls";
+    /// Name of the Secret volume behind [`TLS`].
+    pub const TLS_VOLUME: &str = "tls";
     /// The only other writable folder.
     pub const TEMPORARY: &str = "/tmp";
     /// Where a command in a pod leaves its outcome.

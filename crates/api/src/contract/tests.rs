@@ -45,10 +45,13 @@ fn ports_are_the_documents() {
         services,
         [
             (ports::SERVICE_HTTP.to_string(), ports::SERVICE_HTTP_NAME.to_owned()),
+            (ports::SERVICE_HTTPS.to_string(), ports::SERVICE_HTTPS_NAME.to_owned()),
             (ports::SERVICE_GRPC.to_string(), ports::SERVICE_GRPC_NAME.to_owned()),
         ]
     );
-    assert!(document().contains(&format!("`appProtocol: {}`", ports::SERVICE_GRPC_PROTOCOL)));
+    for protocol in [ports::SERVICE_GRPC_PROTOCOL, ports::SERVICE_TLS_PROTOCOL] {
+        assert!(document().contains(&format!("`appProtocol: {protocol}`")), "{protocol}");
+    }
 }
 
 #[test]
@@ -99,7 +102,10 @@ fn labels_annotations_and_field_managers_are_the_documents() {
 
 #[test]
 fn paths_environment_and_credentials_are_the_documents() {
-    assert_eq!(column("Path")[..4], [paths::MODELS, paths::SOURCE, paths::TEMPORARY, paths::TERMINATION_LOG]);
+    assert_eq!(
+        column("Path")[..6],
+        [paths::MODELS, paths::SOURCE, paths::API_KEYS, paths::TLS, paths::TEMPORARY, paths::TERMINATION_LOG]
+    );
     assert_eq!(
         column("Variable"),
         [
@@ -121,7 +127,9 @@ fn paths_environment_and_credentials_are_the_documents() {
         [containers::FETCH, containers::SERVE, containers::RESOLVE].map(|name| format!("`{name}`"));
     assert!(document.contains(&format!("Containers: {};", containers.join(", "))));
     assert!(document.contains(&format!("user and group {UID}.")));
-    assert!(document.contains(&format!("volume `{}`", paths::MODELS_VOLUME)));
+    for volume in [paths::MODELS_VOLUME, paths::API_KEYS_VOLUME, paths::TLS_VOLUME] {
+        assert!(document.contains(&format!("volume `{volume}`")), "{volume}");
+    }
     assert!(document.contains(&format!("At most {MAX_REDIRECTS} redirects")));
     assert!(document.contains("at most 1,024 bytes") && OUTCOME_MAX_BYTES == 1_024);
     assert!(document.contains(&format!("at most {OUTCOME_MAX_INPUTS};")));

@@ -111,6 +111,7 @@ pub(super) fn describe(path: &str) -> Option<String> {
         "spec.serving.autoscaling.mode" => format!("{:?}", AutoscalingMode::default()),
         "spec.serving.autoscaling.minReplicas" => MIN_REPLICAS.to_string(),
         "spec.serving.autoscaling.cpu" => format!("{AUTOSCALING_CPU} unless metrics are written"),
+        "spec.serving.access.limits.burst" => "requestsPerSecond".to_owned(),
         "spec.serving.service.type" => "ClusterIP".to_owned(),
         "spec.serving.networkPolicy.enabled" | "spec.suspend" => "false".to_owned(),
         _ => return None,

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::*;
 
+mod access;
 mod training;
 
 /// Every line of a text, moved to the right by two blanks.
@@ -60,6 +61,12 @@ fn refusal(text: &str, scope: Scope) -> String {
 ))]
 #[case::threads(serving("session: {intraOpThreads: 256, interOpThreads: 1, graphOptimization: Extended}"))]
 #[case::limits(serving("limits: {maxRequestBytes: 1024, maxQueuedRequests: 100000}"))]
+#[case::batching(serving("batching: {maxBatchSize: 1, maxQueueDelay: 0ms}"))]
+#[case::lane(serving("session: {lane: Inline, instances: 2, weights: Mapped, memoryArena: false}"))]
+#[case::cuda_settings(serving(
+    "executionProvider: CUDA\nresources: {limits: {nvidia.com/gpu: 1}}\nsession: {cuda: {memoryLimit: 4Gi, convolutionSearch: Default}}"
+))]
+#[case::time_limits(serving("limits: {requestTimeout: 1h, maxConnectionAge: 24h}"))]
 #[case::timeout(serving("startupTimeout: 1h30m"))]
 #[case::shortest_timeout(serving("startupTimeout: 1000ms"))]
 #[case::longest_timeout(serving("startupTimeout: 24h"))]
@@ -195,7 +202,7 @@ fn good_manifest_is_accepted_in_a_cluster(#[case] text: String) {
 #[case::key(serving("replica: 1"), ":8: spec.serving.replica: unknown key; write replicas")]
 #[case::key_below(
     serving("session: {threads: 1}"),
-    "the keys here are graphOptimization, interOpThreads, intraOpThreads"
+    "the keys here are cuda, graphOptimization, instances, interOpThreads"
 )]
 #[case::key_elsewhere(
     manifest("source: {uri: s3://m/bc}\nreplicas: 2"),
@@ -205,7 +212,7 @@ fn good_manifest_is_accepted_in_a_cluster(#[case] text: String) {
 #[case::key_of_metadata(named("bc\n  label: {a: b}"), ":5: metadata.label: unknown key; write labels")]
 #[case::key_of_a_training(
     serving("epochs: 5"),
-    ":8: spec.serving.epochs: unknown key; the keys here are autoscaling, executionProvider"
+    ":8: spec.serving.epochs: unknown key; the keys here are access, autoscaling, batching, executionProvider"
 )]
 #[case::no_source(
     manifest("serving: {}"),

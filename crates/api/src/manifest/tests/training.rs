@@ -441,9 +441,10 @@ fn source_is_pinned_by_its_digest_where_there_is_no_history() {
 #[test]
 fn example_is_sources_and_a_training_of_each_task() {
     let models = parse(EXAMPLE, "example.yaml").unwrap();
-    let [source, scaled, trainings @ ..] = models.as_slice() else { panic!("no Models") };
+    let [source, scaled, on_a_gpu, trainings @ ..] = models.as_slice() else { panic!("no Models") };
     assert!(source.spec.source.is_some() && trainings.len() == 3);
     assert_eq!(scaled.autoscaling().unwrap().max_replicas, 8);
+    assert_eq!(on_a_gpu.serving().unwrap().session.cuda.memory_limit, Some(4 << 30));
     let churn = trainings[0].spec.training.as_ref().unwrap();
     let weights = churn.builtin.as_ref().and_then(|builtin| builtin.class_weights.as_ref()).unwrap();
     assert_eq!(serde_json::to_value(weights).unwrap()["values"], json!({"true": 3.0, "false": 1.0}));
