@@ -31,6 +31,12 @@ pub(crate) trait Element: Clone + Default {
         None
     }
 
+    /// Reads elements of an array for as long as that is easy, at most `limit`, and says how many.
+    #[inline]
+    fn read_run(_scanner: &mut Scanner<'_>, _values: &mut Vec<Self>, _limit: usize) -> usize {
+        0
+    }
+
     /// Reads the next value.
     fn read(scanner: &mut Scanner<'_>, path: &Path<'_>) -> Result<Self, Error>;
 }
@@ -42,6 +48,11 @@ impl Element for bool {
     #[inline]
     fn of_null(null: Null) -> Option<Self> {
         if let Null::Boolean(value) = null { Some(value) } else { None }
+    }
+
+    #[inline]
+    fn read_run(scanner: &mut Scanner<'_>, values: &mut Vec<Self>, limit: usize) -> usize {
+        scanner.read_run(values, limit)
     }
 
     #[inline]
@@ -77,6 +88,11 @@ macro_rules! integer {
             const WANTED: &'static str = $wanted;
 
             #[inline]
+            fn read_run(scanner: &mut Scanner<'_>, values: &mut Vec<Self>, limit: usize) -> usize {
+                scanner.read_run(values, limit)
+            }
+
+            #[inline]
             fn read(scanner: &mut Scanner<'_>, path: &Path<'_>) -> Result<Self, Error> {
                 let token = scanner.number($wanted, path)?;
                 // `-0` is a JSON integer, but not one that unsigned types parse.
@@ -109,6 +125,11 @@ macro_rules! float {
             }
 
             #[inline]
+            fn read_run(scanner: &mut Scanner<'_>, values: &mut Vec<Self>, limit: usize) -> usize {
+                scanner.read_run(values, limit)
+            }
+
+            #[inline]
             fn read(scanner: &mut Scanner<'_>, path: &Path<'_>) -> Result<Self, Error> {
                 let token = scanner.number($wanted, path)?;
                 match token.parse::<$type>() {
@@ -128,6 +149,11 @@ macro_rules! half_float {
     ($type:ty, $wanted:literal) => {
         impl Element for $type {
             const WANTED: &'static str = $wanted;
+
+            #[inline]
+            fn read_run(scanner: &mut Scanner<'_>, values: &mut Vec<Self>, limit: usize) -> usize {
+                scanner.read_run(values, limit)
+            }
 
             #[inline]
             fn read(scanner: &mut Scanner<'_>, path: &Path<'_>) -> Result<Self, Error> {

@@ -197,6 +197,32 @@ pub enum Error {
         /// The input.
         tensor: String,
     },
+    /// The JSON would end behind the body.
+    #[error(
+        "Inference-Header-Content-Length: {header} bytes of JSON in a body of {body} bytes; send the length of the JSON part"
+    )]
+    HeaderBeyondBody {
+        /// What the header says.
+        header: usize,
+        /// The length of the body.
+        body: usize,
+    },
+    /// Bytes follow the last binary tensor.
+    #[error(
+        "{count} bytes follow the tensors; what follows the JSON must be as long as all \"binary_data_size\" together"
+    )]
+    TrailingBytes {
+        /// How many.
+        count: usize,
+    },
+    /// A body without JSON does not fit the model.
+    #[error(
+        "Inference-Header-Content-Length is 0, so the body is taken for the model's only input: {reason}; describe the inputs in JSON"
+    )]
+    RawBody {
+        /// Why it cannot be.
+        reason: String,
+    },
     /// The request asks for something that this version cannot do.
     #[error("{path}: {feature} is not available in this version; {instead}")]
     Unsupported {
@@ -217,7 +243,7 @@ pub enum Error {
     },
     /// An output has a value that JSON cannot carry.
     #[error(
-        "output \"{output}\": element {index} is {value}, which JSON cannot represent; it needs the binary tensor extension, which is not available in this version"
+        "output \"{output}\": element {index} is {value}, which JSON cannot represent; ask for the output as binary tensor data (V2: the parameter \"binary_data\": true of the output; tritonclient: binary_data=True)"
     )]
     NonFiniteOutput {
         /// The output.
@@ -229,9 +255,19 @@ pub enum Error {
     },
     /// A byte string of an output is not text.
     #[error(
-        "output \"{output}\": element {index} is not UTF-8 text, which JSON cannot represent; it needs the binary tensor extension, which is not available in this version"
+        "output \"{output}\": element {index} is not UTF-8 text, which JSON cannot represent; ask for the output as binary tensor data (V2: the parameter \"binary_data\": true of the output; tritonclient: binary_data=True)"
     )]
     OutputNotText {
+        /// The output.
+        output: String,
+        /// The position of the first such element in row-major order.
+        index: usize,
+    },
+    /// A byte string of an output is longer than the binary form can say.
+    #[error(
+        "output \"{output}\": element {index} has more than 4294967295 bytes, which binary tensor data cannot represent"
+    )]
+    OutputTooLong {
         /// The output.
         output: String,
         /// The position of the first such element in row-major order.
@@ -264,10 +300,14 @@ impl Error {
             | Self::DatatypeMismatch { .. }
             | Self::ShapeMismatch { .. }
             | Self::EmptyBatch { .. }
+            | Self::HeaderBeyondBody { .. }
+            | Self::TrailingBytes { .. }
+            | Self::RawBody { .. }
             | Self::Unsupported { .. } => ErrorClass::BadRequest,
-            Self::UnexpectedOutputs { .. } | Self::NonFiniteOutput { .. } | Self::OutputNotText { .. } => {
-                ErrorClass::Internal
-            }
+            Self::UnexpectedOutputs { .. }
+            | Self::NonFiniteOutput { .. }
+            | Self::OutputNotText { .. }
+            | Self::OutputTooLong { .. } => ErrorClass::Internal,
         }
     }
 

@@ -177,7 +177,16 @@ impl Shape {
         }
         scanner.open_array("an array", path)?;
         let mut count = 0;
-        while scanner.next_element()? {
+        loop {
+            if level + 1 == self.dims.len() {
+                // The elements that need no word are read in one go, and again after each one that does.
+                let wanted =
+                    usize::try_from(self.dims[level]).map_or(usize::MAX, |size| size.saturating_sub(count));
+                count += T::read_run(scanner, values, wanted.min(max_elements.saturating_sub(values.len())));
+            }
+            if !scanner.next_element()? {
+                break;
+            }
             if usize::try_from(self.dims[level]) == Ok(count) {
                 return Err(self.wrong_length(level, &format!("more than {}", elements(count)), path));
             }

@@ -9,6 +9,9 @@ use crate::path::Path;
 /// an element takes at least two bytes of text (three for BYTES), so a body of `n` bytes takes at most 4 × `n` bytes for
 /// numbers, and for BYTES 16 × `n` bytes and one allocation per text that is not empty. Rows of V1, whose number is not
 /// declared, may take twice as much while a buffer grows.
+///
+/// Binary tensors stay within the same bounds: numbers take exactly their bytes, and an element of BYTES at least four in
+/// the body, for 32 in memory beside one copy of the whole tensor that its elements share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// How deep arrays and objects may be nested, counted from the body. Default 32, at most 128; tensors in the

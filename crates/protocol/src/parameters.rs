@@ -112,32 +112,49 @@ fn read_value(scanner: &mut Scanner<'_>, path: &Path<'_>, limits: &Limits) -> Re
     }
 }
 
-/// Refuses a parameter that the protocol or its extensions give a meaning which this version does not honour.
+/// The parameter `key` as a count, `None` if it is absent; `path` is the place of the object.
+pub(crate) fn count(parameters: &Parameters, key: &str, path: &Path<'_>) -> Result<Option<u64>, Error> {
+    match parameters.get(key) {
+        None => Ok(None),
+        Some(&Parameter::Int(value)) if value >= 0 => Ok(u64::try_from(value).ok()),
+        Some(other) => Err(wrong(other, "an integer that is not negative", key, path)),
+    }
+}
+
+/// The parameter `key` as a truth value, `None` if it is absent; `path` is the place of the object.
+pub(crate) fn flag(parameters: &Parameters, key: &str, path: &Path<'_>) -> Result<Option<bool>, Error> {
+    match parameters.get(key) {
+        None => Ok(None),
+        Some(&Parameter::Bool(value)) => Ok(Some(value)),
+        Some(other) => Err(wrong(other, "true or false", key, path)),
+    }
+}
+
+#[cold]
+fn wrong(value: &Parameter, wanted: &str, key: &str, path: &Path<'_>) -> Error {
+    let got = match value {
+        Parameter::Bool(value) => value.to_string(),
+        Parameter::Int(value) => value.to_string(),
+        Parameter::Float(value) => value.to_string(),
+        Parameter::Text(text) => format!("the string \"{}\"", excerpt(text)),
+    };
+    Error::InvalidValue { path: path.key(key).to_string(), got: excerpt(&got), wanted: wanted.to_owned() }
+}
+
+/// Refuses a parameter to which the protocol or its extensions give a meaning that this version does not honour.
 ///
-/// Sources: the Open Inference Protocol's binary tensor data extension and Triton's extensions for parameters
-/// (`sequence_*`, `priority`, `timeout`), classification and shared memory. Ignoring them would answer with something
-/// else than was asked for. The exceptions are `binary_data_output` of a request and `binary_data` of an output: they are
-/// preferences, and the answer is JSON all the same. Clients read an output without a `binary_data_size` as JSON, and
-/// `tritonclient` states the preference whenever no outputs are named. Other names are free for applications and have no
-/// effect, as the protocol has it.
+/// Source: Triton's extensions for parameters (`sequence_*`, `priority`) and shared memory. Ignoring them would answer with
+/// something else than was asked for. Other names are free for applications and have no effect, as the protocol has it.
 fn refuse_reserved(scope: Scope, key: &str, path: &Path<'_>) -> Result<(), Error> {
     let (feature, instead) = match (scope, key) {
-        (Scope::Input, "binary_data_size") => (
-            "the binary tensor extension",
-            "send the elements as JSON in `data` (tritonclient: binary_data=False)",
-        ),
-        (Scope::Output, "classification") => {
-            ("the classification extension", "leave it out and sort the scores in the client")
-        }
         (
             Scope::Input | Scope::Output,
             "shared_memory_region" | "shared_memory_offset" | "shared_memory_byte_size",
-        ) => ("the shared memory extension", "send the elements as JSON in `data`"),
+        ) => ("the shared memory extension", "send the elements as JSON in `data`, or as binary tensor data"),
         (Scope::Request, "sequence_id" | "sequence_start" | "sequence_end") => {
             ("sequence batching", "leave it out; every request is on its own")
         }
         (Scope::Request, "priority") => ("request priority", "leave it out or set it to 0"),
-        (Scope::Request, "timeout") => ("a timeout per request", "leave it out and set one in the client"),
         _ => return Ok(()),
     };
     Err(Error::Unsupported { path: path.to_string(), feature, instead })

@@ -45,6 +45,9 @@ pub struct View {
     positions: HashMap<String, usize>,
     /// The classes as keys of JSON with their colons; none for a regression.
     classes: Vec<Vec<u8>>,
+    class_names: Vec<String>,
+    widths: Vec<usize>,
+    baseline: Option<Vec<Tensor>>,
 }
 
 impl View {
@@ -70,6 +73,9 @@ impl View {
             columns,
             positions,
             classes: schema.classes.iter().map(|class| key(class)).collect(),
+            widths: schema.widths(),
+            baseline: schema.baseline(),
+            class_names: schema.classes,
         })
     }
 
@@ -97,6 +103,11 @@ impl View {
         }
     }
 
+    /// What the elements of a row of this output stand for, by index; empty for an output without labels.
+    pub fn labels(&self, output: &str) -> &[String] {
+        if output == "probabilities" { &self.class_names } else { &[] }
+    }
+
     pub(super) const fn signature(&self) -> &Signature {
         &self.signature
     }
@@ -106,8 +117,25 @@ impl View {
         self.layout == Layout::Features
     }
 
-    pub(super) fn columns(&self) -> &[TensorMetadata] {
+    /// The columns, as if each were an input of its own.
+    pub fn columns(&self) -> &[TensorMetadata] {
         &self.columns
+    }
+
+    /// The classes, in the order of their probabilities; none for a regression.
+    pub fn classes(&self) -> &[String] {
+        &self.class_names
+    }
+
+    /// How many features the model makes of each column: one, or one for each category of a text.
+    pub fn widths(&self) -> &[usize] {
+        &self.widths
+    }
+
+    /// A row of what is usual in the training data, as the model's inputs: means, and the most frequent of other values.
+    /// `None` if the schema does not have it for every column.
+    pub fn baseline(&self) -> Option<&[Tensor]> {
+        self.baseline.as_deref()
     }
 
     pub(super) const fn positions(&self) -> &HashMap<String, usize> {

@@ -8,6 +8,17 @@ use crate::signature::{Signature, TensorMetadata};
 /// The platform string of every model: ONNX on ONNX Runtime, in Triton's spelling, which clients compare with.
 pub const PLATFORM: &str = "onnxruntime_onnx";
 
+/// The extensions of the protocol that this crate reads and writes, in the spelling of [`ServerMetadata::extensions`]. A
+/// server names those that it also serves.
+pub const EXTENSIONS: [&str; 6] = [
+    "binary_tensor_data",
+    "classification",
+    "model_configuration",
+    "model_repository",
+    "parameters",
+    "statistics",
+];
+
 /// The body of `GET /v2`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServerMetadata {

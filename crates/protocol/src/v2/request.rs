@@ -1,14 +1,20 @@
 //! Reading the body of `POST /v2/models/{name}/infer`.
 
-use std::borrow::Cow;
+mod outputs;
+mod raw;
 
+use std::borrow::Cow;
+use std::time::Duration;
+
+pub use self::outputs::RequestedOutput;
+use crate::binary::decode;
 use crate::datatype::Datatype;
 use crate::element::Element;
 use crate::error::{Error, excerpt};
 use crate::fill::Filling;
 use crate::json::Scanner;
 use crate::limits::Limits;
-use crate::parameters::{Parameters, Scope, bounded, read_parameters};
+use crate::parameters::{Parameters, Scope, bounded, count, flag, read_parameters};
 use crate::path::Path;
 use crate::signature::Signature;
 use crate::tensor::{Tensor, element_count};
@@ -20,33 +26,48 @@ pub struct InferRequest {
     pub id: Option<String>,
     /// One tensor for every input of the signature, in its order.
     pub inputs: Vec<Tensor>,
-    /// The outputs to answer with, as positions in the signature's outputs, in the order in which they were asked for;
-    /// all of them if none were named.
-    pub outputs: Vec<usize>,
-    /// The parameters of the request as a whole; none of them has a meaning here.
+    /// The outputs to answer with, in the order in which they were asked for; all of them if none were named.
+    pub outputs: Vec<RequestedOutput>,
+    /// How long the client wants to wait, by the parameter `timeout` in microseconds; `None` if it does not say.
+    pub timeout: Option<Duration>,
+    /// The parameters of the request as a whole, with those that have a meaning here.
     pub parameters: Parameters,
 }
 
 /// Reads an inference request and checks it against the model's signature and the limits.
+///
+/// `header_length` is what the HTTP header `Inference-Header-Content-Length` says, if it is there: the length of the JSON,
+/// which the binary tensors of the inputs follow. A length of 0 says that there is no JSON, and the body is the one input of
+/// the model.
 ///
 /// Keys may come in any order. Elements are parsed straight into buffers whose size is bounded by the declared shape
 /// (itself checked against the signature and the limits) and by the length of the body. Every error has the class
 /// [`BadRequest`](crate::ErrorClass::BadRequest).
 pub fn parse_infer_request(
     body: &[u8],
+    header_length: Option<usize>,
     signature: &Signature,
     limits: &Limits,
 ) -> Result<InferRequest, Error> {
-    let mut scanner = Scanner::new(body, limits.max_depth)?;
-    let mut draft = Draft { scanner: &mut scanner, signature, limits };
+    let length = header_length.unwrap_or(body.len());
+    if header_length == Some(0) {
+        return raw::request(body, signature, limits);
+    }
+    let (json, binary) =
+        body.split_at_checked(length).ok_or(Error::HeaderBeyondBody { header: length, body: body.len() })?;
+    let mut scanner = Scanner::new(json, limits.max_depth)?;
+    let mut draft = Draft { scanner: &mut scanner, binary, signature, limits };
     let request = draft.request()?;
+    let count = draft.binary.len();
     scanner.end()?;
-    Ok(request)
+    if count > 0 { Err(Error::TrailingBytes { count }) } else { Ok(request) }
 }
 
 /// A request while it is being read.
 struct Draft<'s, 'a> {
     scanner: &'s mut Scanner<'a>,
+    /// The bytes behind the JSON that no input has taken.
+    binary: &'s [u8],
     signature: &'s Signature,
     limits: &'s Limits,
 }
@@ -88,12 +109,16 @@ impl<'a> Draft<'_, 'a> {
             }
         }
         let inputs = inputs.ok_or_else(|| missing("inputs", &root))?;
-        let all = || (0..self.signature.outputs.len()).collect();
+        let parameters: Parameters = parameters.unwrap_or_default();
+        let here = root.key("parameters");
+        let binary = flag(&parameters, "binary_data_output", &here)?.unwrap_or(false);
+        let timeout = count(&parameters, "timeout", &here)?.filter(|&microseconds| microseconds > 0);
         Ok(InferRequest {
             id: id.flatten(),
             inputs,
-            outputs: outputs.filter(|outputs: &Vec<usize>| !outputs.is_empty()).unwrap_or_else(all),
-            parameters: parameters.unwrap_or_default(),
+            outputs: outputs::resolve(outputs.unwrap_or_default(), binary, self.signature),
+            timeout: timeout.map(Duration::from_micros),
+            parameters,
         })
     }
 
@@ -133,7 +158,7 @@ impl<'a> Draft<'_, 'a> {
     /// Reads one entry of `inputs` and says which input of the signature it is.
     fn input(&mut self, path: &Path<'_>) -> Result<(usize, Tensor), Error> {
         let mut entry = Entry::default();
-        let mut data = Data::Absent;
+        let (mut data, mut parameters) = (Data::Absent, None);
         self.scanner.open_object(path)?;
         while let Some(key) = self.scanner.next_key()? {
             let here = path.key(&key);
@@ -142,7 +167,8 @@ impl<'a> Draft<'_, 'a> {
                 "datatype" => set(&mut entry.datatype, self.datatype(&here)?, "datatype", path)?,
                 "shape" => set(&mut entry.shape, self.shape(&here)?, "shape", path)?,
                 "parameters" => {
-                    read_parameters(self.scanner, Scope::Input, &here, self.limits)?;
+                    let read = read_parameters(self.scanner, Scope::Input, &here, self.limits)?;
+                    set(&mut parameters, read, "parameters", path)?;
                 }
                 "data" => {
                     if !matches!(data, Data::Absent) {
@@ -155,18 +181,53 @@ impl<'a> Draft<'_, 'a> {
                 }
             }
         }
-        match data {
-            Data::Read(index, tensor) => Ok((index, tensor)),
-            Data::Later(mut scanner) => {
+        let here = path.key("parameters");
+        let size = count(&parameters.unwrap_or_default(), "binary_data_size", &here)?;
+        match (data, size) {
+            (Data::Absent, Some(size)) => {
+                let (index, shape) = self.resolve(&mut entry, path)?;
+                let tensor = self.binary_tensor(size, index, shape, &here.key("binary_data_size"))?;
+                Ok((index, tensor))
+            }
+            (_, Some(_)) => Err(Error::InvalidValue {
+                path: path.to_string(),
+                got: "\"data\" and the parameter \"binary_data_size\"".to_owned(),
+                wanted: "one of them".to_owned(),
+            }),
+            (Data::Read(index, tensor), None) => Ok((index, tensor)),
+            (Data::Later(mut scanner), None) => {
                 let (index, shape) = self.resolve(&mut entry, path)?;
                 let tensor = self.tensor(&mut scanner, index, shape, &path.key("data"))?;
                 Ok((index, tensor))
             }
-            Data::Absent => {
+            (Data::Absent, None) => {
                 self.resolve(&mut entry, path)?;
                 Err(missing("data", path))
             }
         }
+    }
+
+    /// Takes the next `size` of the bytes behind the JSON for an input whose shape has been checked.
+    fn binary_tensor(
+        &mut self,
+        size: u64,
+        index: usize,
+        shape: Vec<i64>,
+        path: &Path<'_>,
+    ) -> Result<Tensor, Error> {
+        let input = &self.signature.inputs[index];
+        let left = self.binary.len();
+        let split = usize::try_from(size).ok().and_then(|size| self.binary.split_at_checked(size));
+        let (bytes, rest) = split.ok_or_else(|| Error::InvalidValue {
+            path: path.to_string(),
+            got: size.to_string(),
+            wanted: format!(
+                "at most {left}, the bytes left behind the JSON, whose length the header Inference-Header-Content-Length says"
+            ),
+        })?;
+        self.binary = rest;
+        let data = decode(input.datatype, bytes, element_count(&input.name, &shape)?, path)?;
+        Tensor::new(input.name.clone(), shape, data)
     }
 
     /// Reads `data` at once if the entry has already said how, and steps over it otherwise.
@@ -230,45 +291,6 @@ impl<'a> Draft<'_, 'a> {
             shape.push(i64::read(self.scanner, &path.index(shape.len()))?);
         }
         Ok(shape)
-    }
-
-    /// Reads `outputs` as positions in the signature.
-    fn outputs(&mut self, path: &Path<'_>) -> Result<Vec<usize>, Error> {
-        let mut outputs = Vec::new();
-        if self.scanner.take_null()? {
-            return Ok(outputs);
-        }
-        // A flag per output keeps the search for duplicates linear.
-        let mut asked = vec![false; self.signature.outputs.len()];
-        self.scanner.open_array("an array of objects with a name", path)?;
-        while self.scanner.next_element()? {
-            at_most(outputs.len(), self.limits.max_outputs, "outputs", path)?;
-            let name = self.output_name(&path.index(outputs.len()))?;
-            let index = self.signature.output_index(&name)?;
-            if std::mem::replace(&mut asked[index], true) {
-                return Err(Error::DuplicateOutput { name: excerpt(&name) });
-            }
-            outputs.push(index);
-        }
-        Ok(outputs)
-    }
-
-    fn output_name(&mut self, path: &Path<'_>) -> Result<Cow<'a, str>, Error> {
-        let mut name = None;
-        self.scanner.open_object(path)?;
-        while let Some(key) = self.scanner.next_key()? {
-            let here = path.key(&key);
-            match key.as_ref() {
-                "name" => set(&mut name, self.scanner.string("a string", &here)?, "name", path)?,
-                "parameters" => {
-                    read_parameters(self.scanner, Scope::Output, &here, self.limits)?;
-                }
-                _ => {
-                    self.scanner.skip(&here)?;
-                }
-            }
-        }
-        name.ok_or_else(|| missing("name", path))
     }
 }
 

@@ -2,13 +2,16 @@
 
 use std::collections::HashSet;
 
+use bytes::Bytes;
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use crate::datatype::Datatype;
 use crate::element::Null;
 use crate::error::excerpt;
 use crate::fill::dimension;
 use crate::signature::TensorMetadata;
+use crate::tensor::{Tensor, TensorData};
 
 /// The version of the format that this reads.
 const VERSION: &str = "1";
@@ -51,8 +54,7 @@ struct Versioned {
     version: String,
 }
 
-/// The parts of the file that requests and answers depend on. Others, such as means and categories, are in the model
-/// itself.
+/// The parts of the file that requests, answers and explanations depend on. Others, such as means, are in the model itself.
 #[derive(Deserialize)]
 pub(super) struct Schema {
     task: Task,
@@ -80,9 +82,24 @@ pub(super) enum Layout {
 #[derive(Deserialize)]
 #[serde(tag = "type")]
 enum Column {
-    Numeric { name: String },
-    Boolean { name: String, fill: bool },
-    String { name: String },
+    Numeric {
+        name: String,
+        #[serde(default)]
+        baseline: Option<f32>,
+    },
+    Boolean {
+        name: String,
+        fill: bool,
+        #[serde(default)]
+        baseline: Option<bool>,
+    },
+    String {
+        name: String,
+        #[serde(default)]
+        categories: Vec<IgnoredAny>,
+        #[serde(default)]
+        baseline: Option<String>,
+    },
 }
 
 impl Schema {
@@ -139,6 +156,35 @@ impl Schema {
         self.columns.iter().map(Column::null).collect()
     }
 
+    /// How many features the model makes of each column.
+    pub(super) fn widths(&self) -> Vec<usize> {
+        let width = |column: &Column| match column {
+            Column::Numeric { .. } | Column::Boolean { .. } => 1,
+            Column::String { categories, .. } => categories.len(),
+        };
+        self.columns.iter().map(width).collect()
+    }
+
+    /// The row of the columns' baselines as the model's inputs, if every column has one.
+    pub(super) fn baseline(&self) -> Option<Vec<Tensor>> {
+        let tensors = match self.layout {
+            Layout::Features => {
+                let number = |column: &Column| match column {
+                    Column::Numeric { baseline, .. } => *baseline,
+                    Column::Boolean { .. } | Column::String { .. } => None,
+                };
+                let numbers = self.columns.iter().map(number).collect::<Option<Vec<f32>>>()?;
+                vec![(FEATURES, TensorData::Fp32(numbers))]
+            }
+            Layout::Columns => {
+                let one = |column| Some((Column::name(column), Column::baseline(column)?));
+                self.columns.iter().map(one).collect::<Option<_>>()?
+            }
+        };
+        let row = |(name, data): (&str, TensorData)| Tensor::new(name, vec![1, dimension(data.len())], data);
+        tensors.into_iter().map(row).collect::<Result<_, _>>().ok()
+    }
+
     /// The inputs of the model that this describes.
     pub(super) fn inputs(&self) -> Vec<TensorMetadata> {
         match self.layout {
@@ -164,8 +210,18 @@ impl Schema {
 impl Column {
     fn name(&self) -> &str {
         match self {
-            Self::Numeric { name } | Self::Boolean { name, .. } | Self::String { name } => name,
+            Self::Numeric { name, .. } | Self::Boolean { name, .. } | Self::String { name, .. } => name,
         }
+    }
+
+    fn baseline(&self) -> Option<TensorData> {
+        Some(match self {
+            Self::Numeric { baseline, .. } => TensorData::Fp32(vec![(*baseline)?]),
+            Self::Boolean { baseline, .. } => TensorData::Bool(vec![(*baseline)?]),
+            Self::String { baseline, .. } => {
+                TensorData::Bytes(vec![Bytes::copy_from_slice(baseline.as_ref()?.as_bytes())])
+            }
+        })
     }
 
     const fn datatype(&self) -> Datatype {

@@ -4,6 +4,9 @@ use proptest::prelude::*;
 use rstest::rstest;
 use serde_json::json;
 
+mod binary;
+mod damage;
+
 use super::*;
 use crate::error::ErrorClass;
 use crate::parameters::Parameter;
@@ -27,7 +30,11 @@ fn one(datatype: Datatype, shape: &[i64]) -> Signature {
 }
 
 fn parse(body: &str) -> Result<InferRequest, Error> {
-    parse_infer_request(body.as_bytes(), &floats(), &Limits::default())
+    parse_infer_request(body.as_bytes(), None, &floats(), &Limits::default())
+}
+
+fn positions(outputs: &[RequestedOutput]) -> Vec<usize> {
+    outputs.iter().map(|output| output.index).collect()
 }
 
 fn input(data: &str) -> String {
@@ -55,7 +62,7 @@ fn the_same_tensor_in_every_spelling(#[case] body: &str) {
     let request = parse(body).unwrap();
     let expected = Tensor::new("x", vec![2, 2], TensorData::Fp32(vec![1.0, 2.0, 3.0, 4.0])).unwrap();
     assert_eq!(request.inputs, [expected]);
-    assert_eq!((request.id, request.outputs), (None, vec![0, 1]));
+    assert_eq!((request.id, positions(&request.outputs)), (None, vec![0, 1]));
 }
 
 #[rstest]
@@ -75,14 +82,15 @@ fn the_same_tensor_in_every_spelling(#[case] body: &str) {
 #[case(Datatype::Bytes, r#"["","é\n\u00e9"]"#, TensorData::Bytes(vec![Bytes::new(), Bytes::from("é\né")]))]
 fn every_datatype_is_read(#[case] datatype: Datatype, #[case] data: &str, #[case] expected: TensorData) {
     let body = format!(r#"{{"inputs":[{{"name":"x","shape":[2],"datatype":"{datatype}","data":{data}}}]}}"#);
-    let request = parse_infer_request(body.as_bytes(), &one(datatype, &[-1]), &Limits::default()).unwrap();
+    let request =
+        parse_infer_request(body.as_bytes(), None, &one(datatype, &[-1]), &Limits::default()).unwrap();
     assert_eq!(request.inputs[0].data(), &expected);
 }
 
 #[test]
 fn scalars_are_arrays_of_one() {
     let body = br#"{"inputs":[{"name":"x","shape":[],"datatype":"INT64","data":[7]}]}"#;
-    let request = parse_infer_request(body, &one(Datatype::Int64, &[]), &Limits::default()).unwrap();
+    let request = parse_infer_request(body, None, &one(Datatype::Int64, &[]), &Limits::default()).unwrap();
     assert_eq!(request.inputs[0].shape(), [0_i64; 0]);
 }
 
@@ -93,7 +101,7 @@ fn inputs_come_back_in_the_order_of_the_signature() {
     let signature = Signature { inputs, outputs: vec![] };
     let entry = |name: &str| json!({"name": name, "shape": [1], "datatype": "INT8", "data": [1]});
     let body = json!({"inputs": [entry("c"), entry("a"), entry("b")]}).to_string();
-    let request = parse_infer_request(body.as_bytes(), &signature, &Limits::default()).unwrap();
+    let request = parse_infer_request(body.as_bytes(), None, &signature, &Limits::default()).unwrap();
     assert_eq!(request.inputs.iter().map(Tensor::name).collect::<Vec<_>>(), names);
 }
 
@@ -104,7 +112,9 @@ fn id_outputs_and_parameters_are_kept() {
         "inputs":[{"name":"x","shape":[1,2],"datatype":"FP32","parameters":{"content_type":"np"},"data":[1,2]}]}"#;
     let request = parse(body).unwrap();
     assert_eq!(request.id.as_deref(), Some("é1"));
-    assert_eq!(request.outputs, [1, 0]);
+    assert_eq!(positions(&request.outputs), [1, 0]);
+    assert!(request.outputs.iter().all(|output| !output.binary && output.classification.is_none()));
+    assert_eq!(request.timeout, None);
     assert_eq!(request.parameters["a"], Parameter::Bool(true));
     assert_eq!(request.parameters["b"], Parameter::Int(-3));
     assert_eq!(request.parameters["c"], Parameter::Float(1.5));
@@ -115,7 +125,7 @@ fn id_outputs_and_parameters_are_kept() {
 #[test]
 fn an_empty_list_of_outputs_asks_for_all() {
     let body = input("[1,2,3,4]").replacen('{', r#"{"outputs":[],"#, 1);
-    assert_eq!(parse(&body).unwrap().outputs, [0, 1]);
+    assert_eq!(positions(&parse(&body).unwrap().outputs), [0, 1]);
 }
 
 #[rstest]
@@ -264,16 +274,7 @@ fn a_repeated_input_is_refused() {
 
 #[rstest]
 #[case(r#"{"parameters":{"priority":1}}"#, "parameters.priority: request priority")]
-#[case(r#"{"parameters":{"timeout":1000}}"#, "parameters.timeout: a timeout per request")]
 #[case(r#"{"parameters":{"sequence_id":7}}"#, "parameters.sequence_id: sequence batching")]
-#[case(
-    r#"{"outputs":[{"name":"y","parameters":{"classification":2}}]}"#,
-    "outputs[0].parameters.classification: the class"
-)]
-#[case(
-    r#"{"inputs":[{"name":"x","shape":[1,2],"datatype":"FP32","parameters":{"binary_data_size":8}}]}"#,
-    "inputs[0].parameters.binary_data_size: the binary tensor extension is not available in this version; send the elements as JSON"
-)]
 #[case(
     r#"{"inputs":[{"name":"x","parameters":{"shared_memory_region":"r"}}]}"#,
     "inputs[0].parameters.shared_memory_region: the shared memory extension"
@@ -285,14 +286,6 @@ fn extensions_that_are_not_there_are_never_ignored(#[case] body: &str, #[case] e
 }
 
 #[rstest]
-#[case::of_the_request(r#"{"parameters":{"binary_data_output":true},"#)]
-#[case::of_an_output(r#"{"outputs":[{"name":"y","parameters":{"binary_data":true}},{"name":"z"}],"#)]
-fn a_wish_for_binary_outputs_is_no_fault(#[case] start: &str) {
-    let request = parse(&input("[1,2,3,4]").replacen('{', start, 1)).unwrap();
-    assert_eq!(request.outputs, [0, 1]);
-}
-
-#[rstest]
 #[case::allocated_by_its_first_dimension("[10000000000,0]")]
 #[case::just_beyond("[67108865,0]")]
 #[case::only_as_a_product("[8193,0,8192]")]
@@ -300,7 +293,7 @@ fn a_wish_for_binary_outputs_is_no_fault(#[case] start: &str) {
 fn a_zero_dimension_lifts_no_bound(#[case] shape: &str) {
     let signature = one(Datatype::Fp32, &vec![-1; shape.split(',').count()]);
     let body = format!(r#"{{"inputs":[{{"name":"x","shape":{shape},"datatype":"FP32","data":[]}}]}}"#);
-    let error = parse_infer_request(body.as_bytes(), &signature, &Limits::default()).unwrap_err();
+    let error = parse_infer_request(body.as_bytes(), None, &signature, &Limits::default()).unwrap_err();
     let expected =
         "inputs[0].shape: more than 67108864 elements in one tensor, where a dimension of 0 counts as 1";
     assert!(error.to_string().starts_with(expected), "{error}");
@@ -310,7 +303,8 @@ fn a_zero_dimension_lifts_no_bound(#[case] shape: &str) {
 #[test]
 fn a_zero_dimension_within_the_bound_is_accepted() {
     let body = br#"{"inputs":[{"name":"x","shape":[67108864,0],"datatype":"FP32","data":[]}]}"#;
-    let request = parse_infer_request(body, &one(Datatype::Fp32, &[-1, -1]), &Limits::default()).unwrap();
+    let request =
+        parse_infer_request(body, None, &one(Datatype::Fp32, &[-1, -1]), &Limits::default()).unwrap();
     assert!(request.inputs[0].is_empty());
 }
 
@@ -341,7 +335,7 @@ fn every_truncation_of_a_body_is_refused() {
 fn depth_bombs_are_refused(#[case] body: String) {
     for max_depth in [32, usize::MAX] {
         let limits = Limits { max_depth, ..Limits::default() };
-        let error = parse_infer_request(body.as_bytes(), &floats(), &limits).unwrap_err();
+        let error = parse_infer_request(body.as_bytes(), None, &floats(), &limits).unwrap_err();
         assert_eq!(error.status(), 400);
         assert!(error.to_string().len() < 300, "{error}");
     }
@@ -359,8 +353,8 @@ fn every_limit_is_kept(#[case] limits: Limits, #[case] expected: &str) {
     let body = r#"{"id":"abcd","parameters":{"p":1,"q":2},
         "inputs":[{"name":"x","shape":[2,2],"datatype":"FP32","data":[[1,2],[3,4]]}],
         "outputs":[{"name":"y"},{"name":"z"}]}"#;
-    parse_infer_request(body.as_bytes(), &floats(), &Limits::default()).unwrap();
-    let error = parse_infer_request(body.as_bytes(), &floats(), &limits).unwrap_err();
+    parse_infer_request(body.as_bytes(), None, &floats(), &Limits::default()).unwrap();
+    let error = parse_infer_request(body.as_bytes(), None, &floats(), &limits).unwrap_err();
     assert!(error.to_string().starts_with(expected), "{error}");
 }
 
@@ -397,7 +391,7 @@ fn messages_do_not_grow_with_the_request() {
 proptest! {
     #[test]
     fn arbitrary_bytes_never_panic(body in prop::collection::vec(any::<u8>(), 0..200)) {
-        let _ = parse_infer_request(&body, &floats(), &Limits::default());
+        let _ = parse_infer_request(&body, None, &floats(), &Limits::default());
     }
 
     #[test]
@@ -406,7 +400,7 @@ proptest! {
         let at = at % body.len();
         body[at] = byte;
         body.truncate(body.len() - cut % body.len());
-        let _ = parse_infer_request(&body, &floats(), &Limits::default());
+        let _ = parse_infer_request(&body, None, &floats(), &Limits::default());
     }
 
     #[test]
@@ -422,8 +416,61 @@ proptest! {
         let read = |data: serde_json::Value| {
             let entry = json!({"name": "x", "shape": shape, "datatype": "FP64", "data": data});
             let body = json!({"inputs": [entry]}).to_string();
-            parse_infer_request(body.as_bytes(), &signature, &Limits::default()).unwrap().inputs
+            parse_infer_request(body.as_bytes(), None, &signature, &Limits::default()).unwrap().inputs
         };
         prop_assert_eq!(read(json!(flat)), read(json!(nested)));
+    }
+
+    #[test]
+    fn arrays_read_as_serde_json_reads_their_elements(
+        texts in prop::collection::vec(r"-?(0|[1-9][0-9]{0,20})(\.[0-9]{1,20})?([eE][+-]?[0-9]{1,2})?|-?[0-9]{1,3}|-?0\.[0-9]{6,9}", 1..80),
+        comma in "[ \n]{0,2},[ \t]{0,2}",
+    ) {
+        fn theirs<T: serde::de::DeserializeOwned>(texts: &[String], finite: impl Fn(&T) -> bool) -> Option<Vec<T>> {
+            let texts = texts.iter().map(|text| serde_json::from_str(text).ok().filter(&finite));
+            texts.collect()
+        }
+        let length = texts.len();
+        let ours = |datatype: Datatype| {
+            let data = texts.join(&comma);
+            let body = format!(r#"{{"inputs":[{{"name":"x","shape":[{length}],"datatype":"{datatype}","data":[{data}]}}]}}"#);
+            let request = parse_infer_request(body.as_bytes(), None, &one(datatype, &[-1]), &Limits::default());
+            // The bits are compared as bytes.
+            request.ok().map(|request| {
+                let mut bytes = Vec::new();
+                crate::binary::append(request.inputs[0].data(), &mut bytes);
+                bytes
+            })
+        };
+        let singles = theirs::<f32>(&texts, |value| value.is_finite());
+        prop_assert_eq!(ours(Datatype::Fp32), singles.map(|all| all.into_iter().flat_map(f32::to_le_bytes).collect()));
+        let doubles = theirs::<f64>(&texts, |value| value.is_finite());
+        prop_assert_eq!(ours(Datatype::Fp64), doubles.clone().map(|all| all.into_iter().flat_map(f64::to_le_bytes).collect()));
+        let halves = doubles.map(|all| all.into_iter().map(f16::from_f64).collect::<Vec<_>>());
+        let halves = halves.filter(|all| all.iter().all(|value| value.is_finite()));
+        prop_assert_eq!(ours(Datatype::Fp16), halves.map(|all| all.into_iter().flat_map(f16::to_le_bytes).collect()));
+        // serde_json takes `-0` for a float.
+        if !texts.iter().any(|text| text == "-0") {
+            let wide = theirs::<i64>(&texts, |_| true);
+            prop_assert_eq!(ours(Datatype::Int64), wide.map(|all| all.into_iter().flat_map(i64::to_le_bytes).collect()));
+            let narrow = theirs::<u8>(&texts, |_| true);
+            prop_assert_eq!(ours(Datatype::Uint8), narrow);
+        }
+    }
+
+    #[test]
+    fn arrays_of_integers_read_as_serde_json_reads_them(
+        small in prop::collection::vec(any::<i8>(), 1..150),
+        wide in prop::collection::vec(any::<u64>(), 1..150),
+    ) {
+        let read = |datatype: Datatype, values: serde_json::Value| {
+            let shape = values.as_array().map_or(0, Vec::len);
+            let entry = json!({"name": "x", "shape": [shape], "datatype": datatype.as_str(), "data": values});
+            let body = json!({"inputs": [entry]}).to_string();
+            let request = parse_infer_request(body.as_bytes(), None, &one(datatype, &[-1]), &Limits::default());
+            request.unwrap().inputs.remove(0).into_parts().2
+        };
+        prop_assert_eq!(read(Datatype::Int8, json!(small)), TensorData::Int8(small));
+        prop_assert_eq!(read(Datatype::Uint64, json!(wide)), TensorData::Uint64(wide));
     }
 }

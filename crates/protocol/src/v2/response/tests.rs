@@ -15,8 +15,15 @@ fn vector(data: TensorData) -> Tensor {
 }
 
 fn write(outputs: &[Tensor]) -> Result<String, Error> {
-    let response = InferResponse { model_name: "m", model_version: None, id: None, outputs };
-    write_infer_response(&response).map(|body| String::from_utf8(body).unwrap())
+    let outputs: Vec<_> =
+        outputs.iter().map(|tensor| OutputTensor { tensor: tensor.clone(), binary: false }).collect();
+    let written = encode(&outputs)?;
+    assert_eq!(written.json_length, None);
+    Ok(String::from_utf8_lossy(&written.bytes).into_owned())
+}
+
+fn encode(outputs: &[OutputTensor]) -> Result<EncodedResponse, Error> {
+    write_infer_response(&InferResponse { model_name: "m", model_version: None, id: None, outputs })
 }
 
 /// Writes a tensor as a response and reads it back as a request, whose `inputs` have the form of `outputs`.
@@ -27,7 +34,7 @@ fn round_trip(data: TensorData) -> TensorData {
         outputs: vec![],
     };
     let body = write(std::slice::from_ref(&tensor)).unwrap().replace("\"outputs\":", "\"inputs\":");
-    let request = parse_infer_request(body.as_bytes(), &signature, &Limits::default()).unwrap();
+    let request = parse_infer_request(body.as_bytes(), None, &signature, &Limits::default()).unwrap();
     request.inputs.into_iter().next().unwrap().into_parts().2
 }
 
@@ -40,7 +47,7 @@ fn a_response_has_the_keys_of_the_protocol_and_no_nulls() {
         r#"{"model_name":"m","outputs":[{"name":"y","shape":[1,2],"datatype":"FP32","data":[0.1,1.0]},{"name":"z","shape":[],"datatype":"BOOL","data":[true]}]}"#
     );
     let full = InferResponse { model_name: "m\"", model_version: Some("7"), id: Some("a\n"), outputs: &[] };
-    let body = String::from_utf8(write_infer_response(&full).unwrap()).unwrap();
+    let body = String::from_utf8(write_infer_response(&full).unwrap().bytes).unwrap();
     assert_eq!(body, r#"{"model_name":"m\"","model_version":"7","id":"a\n","outputs":[]}"#);
 }
 
@@ -53,8 +60,24 @@ fn a_response_has_the_keys_of_the_protocol_and_no_nulls() {
 fn what_json_cannot_carry_is_the_servers_error(#[case] data: TensorData, #[case] expected: &str) {
     let error = write(&[vector(data)]).unwrap_err();
     assert!(error.to_string().starts_with(expected), "{error}");
-    assert!(error.to_string().contains("binary tensor extension, which is not available"), "{error}");
+    assert!(error.to_string().contains("ask for the output as binary tensor data"), "{error}");
     assert_eq!(error.status(), 500);
+}
+
+#[test]
+fn binary_outputs_follow_the_json_in_their_order() {
+    let floats = Tensor::new("y", vec![2], TensorData::Fp32(vec![f32::NAN, 1.0])).unwrap();
+    let flags = Tensor::new("f", vec![1], TensorData::Bool(vec![true])).unwrap();
+    let raw = Tensor::new("b", vec![1], TensorData::Bytes(vec![Bytes::from_static(b"\xff")])).unwrap();
+    let outputs =
+        [(floats, true), (flags, false), (raw, true)].map(|(tensor, binary)| OutputTensor { tensor, binary });
+    let written = encode(&outputs).unwrap();
+    let (json, tail) = written.bytes.split_at(written.json_length.unwrap());
+    assert_eq!(
+        std::str::from_utf8(json).unwrap(),
+        r#"{"model_name":"m","outputs":[{"name":"y","shape":[2],"datatype":"FP32","parameters":{"binary_data_size":8}},{"name":"f","shape":[1],"datatype":"BOOL","data":[true]},{"name":"b","shape":[1],"datatype":"BYTES","parameters":{"binary_data_size":5}}]}"#
+    );
+    assert_eq!(tail, [&f32::NAN.to_le_bytes()[..], &1_f32.to_le_bytes(), &[1, 0, 0, 0, 0xff]].concat());
 }
 
 #[rstest]
