@@ -57,5 +57,6 @@ pub use resolve::{
     resolve_if_changed,
 };
 pub use revisions::{find_revision, revision_uri};
+pub use store::read_document;
 pub use uri::SourceUri;
 pub use verify::{Verified, verify};

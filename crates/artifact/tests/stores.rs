@@ -5,6 +5,8 @@
 
 #[path = "stores/data.rs"]
 mod data;
+#[path = "stores/document.rs"]
+mod document;
 #[path = "stores/fetching.rs"]
 mod fetching;
 #[path = "stores/fixture.rs"]

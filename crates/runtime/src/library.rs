@@ -179,7 +179,7 @@ fn open(path: &Path) -> Result<Library, Error> {
 fn read_version(path: &Path) -> Result<String, String> {
     // SAFETY: loading runs the file's initialisers. The file is one that the installation or the user named as ONNX
     // Runtime, and running it is the purpose.
-    let library = unsafe { libloading::Library::new(path) }.map_err(|error| error.to_string())?;
+    let library = unsafe { libloading::Library::new(path) }.map_err(|error| loader_message(&error))?;
     // SAFETY: the symbol has had this signature since ONNX Runtime 1.0 (`onnxruntime_c_api.h`).
     let entry = unsafe {
         library.get::<unsafe extern "system" fn() -> *const ort::sys::OrtApiBase>(b"OrtGetApiBase\0")
@@ -193,6 +193,11 @@ fn read_version(path: &Path) -> Result<String, String> {
     // SAFETY: `base` is not null, and its second member returns a static string that ends in NUL.
     let version = unsafe { CStr::from_ptr(((*base).GetVersionString)()) };
     Ok(version.to_string_lossy().into_owned())
+}
+
+/// What the dynamic loader said, which names the file that is missing; the error itself says only what was tried.
+pub(crate) fn loader_message(error: &libloading::Error) -> String {
+    std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string)
 }
 
 /// Whether `version` is [`MINIMUM`] or newer; what cannot be read is not.

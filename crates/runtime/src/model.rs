@@ -7,28 +7,28 @@ use std::time::{Duration, Instant};
 
 use modelwright_protocol::{Signature, Tensor};
 
-use crate::cpus;
+use crate::batch::{Batching, BatchingRequest, DEFAULT_MAX_BATCH_SIZE, Fit};
 use crate::error::Error;
+use crate::lane::inline::Inline;
 use crate::lane::pooled::Pooled;
-use crate::lane::{Lane, Load, Pending, QueueBounds};
+use crate::lane::{Engines, Lane, LaneChoice, LaneKind, Load, Pending, QueueBounds, SubmitOptions};
 use crate::library::Library;
-use crate::session::{self, ExecutionProvider, GraphOptimization, Session, SessionOptions};
-use crate::warmup::{WarmUp, warm_up};
+use crate::session::{self, ExecutionProvider, GraphOptimization, ResourceOptions};
+use crate::warmup::WarmUp;
 
-/// Above this size of the model's folder in bytes, one session uses all processors; below it, every processor gets a
-/// session: a small model gains nothing from several threads.
-const ONE_SESSION_ABOVE: u64 = 32 << 20;
-/// Weights are held once per session; no more sessions than fit into so many bytes are made unasked.
-const ALL_SESSIONS: u64 = 256 << 20;
+mod load;
+mod plan;
 
-/// What to load and how to run it. `None` means: decide by the model's size and the processors.
+pub use plan::Weights;
+
+/// What to load and how to run it. `None` means: decide by the model's size, its measured run time and the processors.
 #[derive(Debug, Clone, Default)]
 pub struct LoadRequest {
     /// The ONNX file. External data is looked for beside it.
     pub path: PathBuf,
     /// What computes the operators.
     pub execution_provider: ExecutionProvider,
-    /// Sessions that run side by side, each with a copy of the weights.
+    /// Sessions that run side by side. In the inline lane, I/O threads share them if there are fewer than those.
     pub instances: Option<NonZeroUsize>,
     /// Threads within one operator, per session.
     pub intra_op_threads: Option<NonZeroUsize>,
@@ -36,10 +36,22 @@ pub struct LoadRequest {
     pub inter_op_threads: Option<NonZeroUsize>,
     /// How much the graph is rewritten.
     pub graph_optimization: GraphOptimization,
+    /// Memory, and how cuDNN searches.
+    pub resources: ResourceOptions,
     /// How much may wait.
     pub queue: QueueBounds,
-    /// The processors to divide among the sessions; [`cpus::available`] if absent.
+    /// The processors to divide among the sessions; [`cpus::available`](crate::cpus::available) if absent.
     pub cpus: Option<NonZeroUsize>,
+    /// How requests reach the sessions.
+    pub lane: LaneChoice,
+    /// Threads that call [`enter_io_thread`](crate::lane::enter_io_thread): the sessions of an inline lane. As many as
+    /// processors if absent.
+    pub io_threads: Option<NonZeroUsize>,
+    /// How requests share runs. If absent: without delay, in batches of up to [`DEFAULT_MAX_BATCH_SIZE`] rows where that is
+    /// proven to be right and pays.
+    pub batching: Option<BatchingRequest>,
+    /// Whether weights are mapped or copied.
+    pub weights: Weights,
 }
 
 impl LoadRequest {
@@ -60,12 +72,22 @@ pub struct LoadReport {
     pub session: Duration,
     /// The warm-up of the first session; `took` is that of all.
     pub warm_up: WarmUp,
-    /// What computes the operators.
+    /// What computes the operators; [`ExecutionProvider::Cuda`] says how far that can be known.
     pub execution_provider: ExecutionProvider,
     /// Sessions that run side by side.
     pub instances: NonZeroUsize,
     /// Threads within one operator, per session.
     pub intra_op_threads: NonZeroUsize,
+    /// How requests reach the sessions.
+    pub lane: LaneKind,
+    /// Why, in one sentence.
+    pub lane_reason: String,
+    /// How long runs take, where it could be measured.
+    pub fit: Option<Fit>,
+    /// How requests share runs.
+    pub batching: Batching,
+    /// [`Weights::Mapped`] or [`Weights::Copied`].
+    pub weights: Weights,
 }
 
 /// What a request got.
@@ -75,8 +97,11 @@ pub struct Outcome {
     pub outputs: Vec<Tensor>,
     /// How long the request waited for a session.
     pub waited: Duration,
-    /// How long the run took.
+    /// How long the run took; of a request that was cut, all its runs.
     pub ran: Duration,
+    /// The rows of the run that it shared; of a request that was cut, those of its largest run. 1 for models and requests
+    /// without a batch dimension.
+    pub batch_rows: usize,
 }
 
 /// A model that is loaded and warmed up. Shared freely; dropping the last handle lets its threads finish and end.
@@ -96,37 +121,17 @@ impl LoadedModel {
         let started = Instant::now();
         let library = Library::load()?;
         let loaded = started.elapsed();
-        let plan = plan(request);
-
-        let started = Instant::now();
-        let options = SessionOptions {
-            execution_provider: request.execution_provider,
-            intra_op_threads: plan.intra_op_threads,
-            inter_op_threads: request.inter_op_threads.unwrap_or(NonZeroUsize::MIN),
-            graph_optimization: request.graph_optimization,
-            spinning: false,
-        };
-        let mut sessions = Vec::with_capacity(plan.instances.get());
-        for _ in 0..plan.instances.get() {
-            sessions.push(Session::open(&request.path, &options)?);
-        }
-        let opened = started.elapsed();
-
-        let started = Instant::now();
-        let mut reports: Vec<WarmUp> = sessions.iter_mut().map(warm_up).collect();
-        let warm_up = WarmUp { took: started.elapsed(), ..reports.swap_remove(0) };
-
-        let report = LoadReport {
-            runtime_version: library.version().to_owned(),
-            library: loaded,
-            session: opened,
-            warm_up,
-            execution_provider: request.execution_provider,
-            instances: plan.instances,
-            intra_op_threads: plan.intra_op_threads,
-        };
+        let load::Prepared { sessions, rules, mut report } = load::prepare(request, library)?;
+        report.library = loaded;
         let signature = Arc::clone(sessions[0].signature());
-        let lane = Box::new(Pooled::start(sessions, request.queue)?);
+        let engines = Engines::new(sessions, rules, report.fit, request.queue);
+        let lane: Box<dyn Lane> = match report.lane {
+            LaneKind::Inline => Box::new(Inline::new(engines)),
+            LaneKind::Pooled => Box::new({
+                let ahead = report.execution_provider == ExecutionProvider::Cuda;
+                Pooled::start(engines, report.batching.max_queue_delay, ahead)?
+            }),
+        };
         Ok(Self { signature, report, lane })
     }
 
@@ -143,9 +148,16 @@ impl LoadedModel {
     /// Takes a request with one tensor for every input, in the order of the signature, or refuses it at once: because
     /// the inputs do not fit, or with [`Error::Overloaded`]. A request that has not begun to run at its deadline is
     /// answered with [`Error::DeadlineExceeded`].
+    ///
+    /// In the inline lane, the calling thread's runtime runs the model, if it has one; without one, this call does.
     pub fn submit(&self, inputs: Vec<Tensor>, deadline: Option<Instant>) -> Result<Pending, Error> {
+        self.submit_with(inputs, SubmitOptions { deadline, ..SubmitOptions::default() })
+    }
+
+    /// As [`LoadedModel::submit`], with a priority.
+    pub fn submit_with(&self, inputs: Vec<Tensor>, options: SubmitOptions) -> Result<Pending, Error> {
         session::check(&self.signature, &inputs)?;
-        self.lane.submit(inputs, deadline)
+        self.lane.submit(inputs, options)
     }
 
     /// Submits a request without deadline and waits for all outputs.
@@ -167,45 +179,6 @@ impl LoadedModel {
     pub fn abort(&self) {
         self.lane.abort();
     }
-}
-
-/// How the processors are divided.
-#[derive(Debug, PartialEq, Eq)]
-struct Plan {
-    instances: NonZeroUsize,
-    intra_op_threads: NonZeroUsize,
-}
-
-fn plan(request: &LoadRequest) -> Plan {
-    let cpus = request.cpus.unwrap_or_else(cpus::available);
-    let most = match request.execution_provider {
-        ExecutionProvider::Cpu => most_sessions(size(&request.path)),
-        ExecutionProvider::Cuda => NonZeroUsize::MIN,
-    };
-    divide(cpus, most, request.instances, request.intra_op_threads)
-}
-
-/// How many sessions of a model of so many bytes are worth their memory.
-fn most_sessions(bytes: u64) -> NonZeroUsize {
-    if bytes > ONE_SESSION_ABOVE {
-        return NonZeroUsize::MIN;
-    }
-    let fit = usize::try_from(ALL_SESSIONS / bytes.max(1)).unwrap_or(usize::MAX);
-    NonZeroUsize::new(fit).unwrap_or(NonZeroUsize::MIN)
-}
-
-/// Sessions × threads is at most the processors, unless the request says otherwise.
-fn divide(
-    cpus: NonZeroUsize,
-    most: NonZeroUsize,
-    instances: Option<NonZeroUsize>,
-    intra_op_threads: Option<NonZeroUsize>,
-) -> Plan {
-    let share =
-        |parts: NonZeroUsize| NonZeroUsize::new(cpus.get() / parts.get()).unwrap_or(NonZeroUsize::MIN);
-    let instances = instances.unwrap_or_else(|| intra_op_threads.map_or(cpus, share).min(most));
-    let intra_op_threads = intra_op_threads.unwrap_or_else(|| share(instances));
-    Plan { instances, intra_op_threads }
 }
 
 /// The bytes of the model's file and of the files beside it, which hold its external data; 0 if they cannot be read.

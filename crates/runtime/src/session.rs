@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::num::NonZeroUsize;
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,11 +11,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use modelwright_protocol::{Signature, Tensor};
 use ort::ep;
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
-use ort::session::{NoSelectedOutputs, RunOptions};
+use ort::session::{NoSelectedOutputs, RunOptions, SessionInputValue};
+use ort::value::DynValue;
 
 use crate::error::Error;
 use crate::library::Library;
 use crate::{rejection, values};
+
+pub(crate) mod contents;
+mod cuda;
 
 /// What computes the model's operators.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -22,7 +27,9 @@ pub enum ExecutionProvider {
     /// The processor.
     #[default]
     Cpu,
-    /// An NVIDIA GPU through CUDA and cuDNN. If it cannot be had, opening the session fails.
+    /// An NVIDIA GPU through CUDA and cuDNN. If it cannot be had, opening the session fails. ONNX Runtime computes operators
+    /// that CUDA does not have on the processor, and its interface does not tell which: a session of this provider
+    /// certainly holds the GPU, but may use both.
     Cuda,
 }
 
@@ -50,6 +57,36 @@ pub enum GraphOptimization {
     All,
 }
 
+/// How cuDNN looks for the algorithm of a convolution.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum ConvolutionSearch {
+    /// By rules, about 2 ms for every new shape.
+    #[default]
+    Heuristic,
+    /// By trying all of them, hundreds of milliseconds for every new shape: for models whose shapes never change.
+    Exhaustive,
+    /// Always the same algorithm, which needs little memory.
+    Default,
+}
+
+/// What a session may take and how it looks for memory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ResourceOptions {
+    /// Whether memory of the processor is kept for the next run. Faster; what the largest request took stays taken. On by
+    /// default.
+    pub arena: bool,
+    /// The most bytes of a GPU's memory that are kept for runs; no bound if absent. Memory of cuDNN's own is not counted.
+    pub cuda_memory_limit: Option<usize>,
+    /// How cuDNN looks for the algorithm of a convolution.
+    pub convolution_search: ConvolutionSearch,
+}
+
+impl Default for ResourceOptions {
+    fn default() -> Self {
+        Self { arena: true, cuda_memory_limit: None, convolution_search: ConvolutionSearch::default() }
+    }
+}
+
 /// How a session is made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SessionOptions {
@@ -64,6 +101,12 @@ pub struct SessionOptions {
     /// Whether idle threads of the pool burn processor time while they wait. Off by default: it takes time from the
     /// other sessions of a quota.
     pub spinning: bool,
+    /// Whether weights are rearranged for faster kernels, which takes a copy of them for this session. Without it, weights
+    /// in files beside the model are mapped: they load in milliseconds, and every session of every process on the machine
+    /// shares them, but batches take up to twice as long.
+    pub prepacking: bool,
+    /// What the session may take.
+    pub resources: ResourceOptions,
 }
 
 impl Default for SessionOptions {
@@ -74,6 +117,8 @@ impl Default for SessionOptions {
             inter_op_threads: NonZeroUsize::MIN,
             graph_optimization: GraphOptimization::default(),
             spinning: false,
+            prepacking: true,
+            resources: ResourceOptions::default(),
         }
     }
 }
@@ -177,28 +222,79 @@ impl Session {
     /// Blocks for as long as the model computes.
     pub fn run(&mut self, inputs: &[Tensor]) -> Result<Vec<Tensor>, Error> {
         check(&self.signature, inputs)?;
-        let outcome = catch_unwind(AssertUnwindSafe(|| self.run_checked(inputs)));
-        outcome.unwrap_or_else(|_| {
-            Err(Error::RunFailed { detail: "the binding of ONNX Runtime panicked".to_owned() })
-        })
+        guarded(|| self.run_checked(inputs))
     }
 
     fn run_checked(&mut self, inputs: &[Tensor]) -> Result<Vec<Tensor>, Error> {
         let inputs = inputs.iter().map(values::view).collect::<Result<Vec<_>, _>>()?;
+        self.read_all(&inputs)
+    }
+
+    /// As [`Session::run`], on some rows of inputs that have been checked. The rows are not copied.
+    pub(crate) fn run_rows(&mut self, inputs: &[Tensor], rows: &Range<usize>) -> Result<Vec<Tensor>, Error> {
+        guarded(|| {
+            let inputs =
+                inputs.iter().map(|input| values::view_rows(input, rows)).collect::<Result<Vec<_>, _>>()?;
+            self.read_all(&inputs)
+        })
+    }
+
+    /// As [`Session::run`], on inputs that have been checked, and gives the outputs in parts of so many rows, which must be
+    /// all that there are.
+    pub(crate) fn run_parts(
+        &mut self,
+        inputs: &[Tensor],
+        parts: &[usize],
+    ) -> Result<Vec<Vec<Tensor>>, Error> {
+        guarded(|| {
+            let inputs = inputs.iter().map(values::view).collect::<Result<Vec<_>, _>>()?;
+            let mut all: Vec<Vec<Tensor>> =
+                parts.iter().map(|_| Vec::with_capacity(self.signature.outputs.len())).collect();
+            self.read_each(&inputs, |name, value| {
+                for (part, tensor) in all.iter_mut().zip(values::copy_parts(name, value, parts)?) {
+                    part.push(tensor);
+                }
+                Ok(())
+            })?;
+            Ok(all)
+        })
+    }
+
+    fn read_all(&mut self, inputs: &[SessionInputValue<'_>]) -> Result<Vec<Tensor>, Error> {
+        let mut outputs = Vec::with_capacity(self.signature.outputs.len());
+        self.read_each(inputs, |name, value| {
+            outputs.push(values::copy(name, value)?);
+            Ok(())
+        })?;
+        Ok(outputs)
+    }
+
+    /// Runs and reads every output in turn.
+    fn read_each(
+        &mut self,
+        inputs: &[SessionInputValue<'_>],
+        mut read: impl FnMut(&str, &DynValue) -> Result<(), Error>,
+    ) -> Result<(), Error> {
         let outputs = self
             .inner
-            .run_with_options(inputs.as_slice(), &self.stopper.options)
+            .run_with_options(inputs, &self.stopper.options)
             .map_err(|error| rejection::of_run(error.code(), error.message()))?;
         outputs
             .values()
             .zip(&self.signature.outputs)
-            .map(|(value, output)| values::copy(&output.name, &value))
-            .collect()
+            .try_for_each(|(value, output)| read(&output.name, &value))
     }
 
     pub(crate) fn stopper(&self) -> Stopper {
         self.stopper.clone()
     }
+}
+
+/// Makes an error of a panic in ONNX Runtime's bindings.
+fn guarded<T>(run: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
+    catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|_| {
+        Err(Error::RunFailed { detail: "the binding of ONNX Runtime panicked".to_owned() })
+    })
 }
 
 /// Checks that there is one fitting tensor for every input, in the order of the signature.
@@ -248,20 +344,36 @@ fn builder(library: &Library, options: &SessionOptions) -> Result<SessionBuilder
         // variable dimensions, clients would make it grow without bound. Which dimensions vary is known only once the
         // session is open, and for fixed ones the arena gives memory nearly as fast.
         .and_then(|builder| Ok(builder.with_memory_pattern(false)?))
+        .and_then(|builder| Ok(builder.with_prepacking(options.prepacking)?))
         .map_err(internal)?;
+    let processor = ep::CPU::default().with_arena_allocator(options.resources.arena).build();
     match options.execution_provider {
-        ExecutionProvider::Cpu => Ok(builder),
+        ExecutionProvider::Cpu => {
+            builder.with_execution_providers([processor]).map_err(|error| internal(error.into()))
+        }
         ExecutionProvider::Cuda => {
-            // The exhaustive search, ONNX Runtime's default, costs hundreds of milliseconds for every new shape.
-            let provider = ep::CUDA::default()
-                .with_conv_algorithm_search(ep::cuda::ConvAlgorithmSearch::Heuristic)
-                .build()
-                .error_on_failure();
-            builder.with_execution_providers([provider]).map_err(|error| Error::ProviderUnavailable {
-                provider: ExecutionProvider::Cuda.as_str(),
-                detail: error.message().to_owned(),
+            let provider = cuda_provider(&options.resources).build().error_on_failure();
+            builder.with_execution_providers([provider, processor]).map_err(|error| {
+                Error::ProviderUnavailable {
+                    provider: ExecutionProvider::Cuda.as_str(),
+                    detail: cuda::why_not(library.path(), error.message()),
+                }
             })
         }
+    }
+}
+
+fn cuda_provider(resources: &ResourceOptions) -> ep::CUDA {
+    let search = match resources.convolution_search {
+        // The exhaustive search, ONNX Runtime's default, costs hundreds of milliseconds for every new shape.
+        ConvolutionSearch::Heuristic => ep::cuda::ConvAlgorithmSearch::Heuristic,
+        ConvolutionSearch::Exhaustive => ep::cuda::ConvAlgorithmSearch::Exhaustive,
+        ConvolutionSearch::Default => ep::cuda::ConvAlgorithmSearch::Default,
+    };
+    let provider = ep::CUDA::default().with_conv_algorithm_search(search);
+    match resources.cuda_memory_limit {
+        Some(bytes) => provider.with_memory_limit(bytes),
+        None => provider,
     }
 }
 

@@ -1,10 +1,13 @@
 //! The protocol's tensors as ONNX Runtime's values, and back.
 
+use std::ops::Range;
+
 use bytes::Bytes;
 use modelwright_protocol::{Datatype, Signature, Tensor, TensorData, TensorMetadata};
 use ort::session::SessionInputValue;
 use ort::value::{DynValue, Outlet, PrimitiveTensorElementType, TensorElementType, TensorRef, ValueType};
 
+use crate::batch;
 use crate::error::Error;
 
 /// The datatype of the protocol for an element type of ONNX, if it has one.
@@ -58,88 +61,150 @@ fn metadata(role: &'static str, outlet: &Outlet) -> Result<TensorMetadata, Unsup
 
 /// A view of the tensor for ONNX Runtime, without a copy except for strings.
 pub(crate) fn view(tensor: &Tensor) -> Result<SessionInputValue<'_>, Error> {
-    let value = match tensor.data() {
-        TensorData::Bool(values) => borrow(tensor, values),
-        TensorData::Uint8(values) => borrow(tensor, values),
-        TensorData::Uint16(values) => borrow(tensor, values),
-        TensorData::Uint32(values) => borrow(tensor, values),
-        TensorData::Uint64(values) => borrow(tensor, values),
-        TensorData::Int8(values) => borrow(tensor, values),
-        TensorData::Int16(values) => borrow(tensor, values),
-        TensorData::Int32(values) => borrow(tensor, values),
-        TensorData::Int64(values) => borrow(tensor, values),
-        TensorData::Fp16(values) => borrow(tensor, values),
-        TensorData::Bf16(values) => borrow(tensor, values),
-        TensorData::Fp32(values) => borrow(tensor, values),
-        TensorData::Fp64(values) => borrow(tensor, values),
-        TensorData::Bytes(values) => return strings(tensor, values),
-    };
-    value.map_err(|error| invalid(tensor, error.message()))
+    view_part(tensor, tensor.shape().to_vec(), 0..tensor.len())
 }
 
-fn borrow<'t, T>(tensor: &'t Tensor, values: &'t [T]) -> ort::Result<SessionInputValue<'t>>
+/// A view of some of the tensor's rows, as [`view`]. The tensor has that many.
+pub(crate) fn view_rows<'t>(tensor: &'t Tensor, rows: &Range<usize>) -> Result<SessionInputValue<'t>, Error> {
+    let mut shape = tensor.shape().to_vec();
+    if let Some(first) = shape.first_mut() {
+        *first = i64::try_from(rows.len()).unwrap_or(i64::MAX);
+    }
+    view_part(tensor, shape, batch::elements(tensor, rows))
+}
+
+fn view_part(tensor: &Tensor, shape: Vec<i64>, part: Range<usize>) -> Result<SessionInputValue<'_>, Error> {
+    let value = match tensor.data() {
+        TensorData::Bool(values) => borrow(shape, &values[part]),
+        TensorData::Uint8(values) => borrow(shape, &values[part]),
+        TensorData::Uint16(values) => borrow(shape, &values[part]),
+        TensorData::Uint32(values) => borrow(shape, &values[part]),
+        TensorData::Uint64(values) => borrow(shape, &values[part]),
+        TensorData::Int8(values) => borrow(shape, &values[part]),
+        TensorData::Int16(values) => borrow(shape, &values[part]),
+        TensorData::Int32(values) => borrow(shape, &values[part]),
+        TensorData::Int64(values) => borrow(shape, &values[part]),
+        TensorData::Fp16(values) => borrow(shape, &values[part]),
+        TensorData::Bf16(values) => borrow(shape, &values[part]),
+        TensorData::Fp32(values) => borrow(shape, &values[part]),
+        TensorData::Fp64(values) => borrow(shape, &values[part]),
+        TensorData::Bytes(values) => return strings(tensor.name(), shape, &values[part]),
+    };
+    value.map_err(|error| invalid(tensor.name(), error.message()))
+}
+
+fn borrow<T>(shape: Vec<i64>, values: &[T]) -> ort::Result<SessionInputValue<'_>>
 where
     T: PrimitiveTensorElementType + std::fmt::Debug + Clone + 'static,
 {
-    TensorRef::from_array_view((tensor.shape().to_vec(), values)).map(SessionInputValue::from)
+    TensorRef::from_array_view((shape, values)).map(SessionInputValue::from)
 }
 
 /// ONNX strings are C strings in ONNX Runtime's interface: text without NUL.
-fn strings(tensor: &Tensor, values: &[Bytes]) -> Result<SessionInputValue<'static>, Error> {
+fn strings(name: &str, shape: Vec<i64>, values: &[Bytes]) -> Result<SessionInputValue<'static>, Error> {
     let mut texts = Vec::with_capacity(values.len());
     for (index, value) in values.iter().enumerate() {
         match std::str::from_utf8(value) {
             Ok(text) if !text.contains('\0') => texts.push(text.to_owned()),
-            Ok(_) => return Err(invalid(tensor, &format!("element {index} contains a NUL character"))),
-            Err(_) => return Err(invalid(tensor, &format!("element {index} is not UTF-8 text"))),
+            Ok(_) => return Err(invalid(name, &format!("element {index} contains a NUL character"))),
+            Err(_) => return Err(invalid(name, &format!("element {index} is not UTF-8 text"))),
         }
     }
-    ort::value::Tensor::from_string_array((tensor.shape().to_vec(), texts.as_slice()))
+    ort::value::Tensor::from_string_array((shape, texts.as_slice()))
         .map(SessionInputValue::from)
-        .map_err(|error| invalid(tensor, error.message()))
+        .map_err(|error| invalid(name, error.message()))
 }
 
-fn invalid(tensor: &Tensor, detail: &str) -> Error {
-    Error::InvalidInput { detail: format!("input \"{}\": {detail}", tensor.name()) }
+fn invalid(name: &str, detail: &str) -> Error {
+    Error::InvalidInput { detail: format!("input \"{name}\": {detail}") }
 }
 
 /// Copies an output out of ONNX Runtime's memory.
 pub(crate) fn copy(name: &str, value: &DynValue) -> Result<Tensor, Error> {
-    let failed = |detail: String| Error::RunFailed { detail: format!("output \"{name}\": {detail}") };
-    let ValueType::Tensor { ty, shape, .. } = value.dtype() else {
-        return Err(failed(format!("it is a {}, no tensor", value.dtype())));
-    };
-    let data = elements(*ty, value).map_err(|error| failed(error.message().to_owned()))?;
-    let data = data.ok_or_else(|| failed(format!("the type {ty} cannot be carried")))?;
-    Tensor::new(name, shape.to_vec(), data).map_err(|error| failed(error.to_string()))
+    let (element, shape) = tensor_type(name, value)?;
+    let mut copies = elements(name, element, value, std::iter::once(0..usize::MAX))?;
+    let data = copies.pop().ok_or_else(|| failed(name, "it is empty"))?;
+    Tensor::new(name, shape.to_vec(), data).map_err(|error| failed(name, &error.to_string()))
 }
 
-fn elements(element: TensorElementType, value: &DynValue) -> ort::Result<Option<TensorData>> {
-    let Some(datatype) = datatype(element) else { return Ok(None) };
-    let data = match datatype {
-        Datatype::Bool => TensorData::Bool(owned(value)?),
-        Datatype::Uint8 => TensorData::Uint8(owned(value)?),
-        Datatype::Uint16 => TensorData::Uint16(owned(value)?),
-        Datatype::Uint32 => TensorData::Uint32(owned(value)?),
-        Datatype::Uint64 => TensorData::Uint64(owned(value)?),
-        Datatype::Int8 => TensorData::Int8(owned(value)?),
-        Datatype::Int16 => TensorData::Int16(owned(value)?),
-        Datatype::Int32 => TensorData::Int32(owned(value)?),
-        Datatype::Int64 => TensorData::Int64(owned(value)?),
-        Datatype::Fp16 => TensorData::Fp16(owned(value)?),
-        Datatype::Bf16 => TensorData::Bf16(owned(value)?),
-        Datatype::Fp32 => TensorData::Fp32(owned(value)?),
-        Datatype::Fp64 => TensorData::Fp64(owned(value)?),
-        Datatype::Bytes => {
-            let (_, texts) = value.try_extract_strings()?;
-            TensorData::Bytes(texts.into_iter().map(Bytes::from).collect())
-        }
+/// Copies an output out of ONNX Runtime's memory in parts of so many rows, which must be all that there are.
+pub(crate) fn copy_parts(name: &str, value: &DynValue, parts: &[usize]) -> Result<Vec<Tensor>, Error> {
+    let (element, shape) = tensor_type(name, value)?;
+    let rows: usize = parts.iter().sum();
+    if shape.first().is_none_or(|&first| usize::try_from(first) != Ok(rows)) {
+        let detail = format!("its shape is {shape:?} where {rows} rows went in");
+        return Err(failed(name, &detail));
+    }
+    let per_row: usize = shape[1..].iter().map(|&size| usize::try_from(size).unwrap_or(0)).product();
+    let ranges = parts.iter().scan(0, |start, rows| {
+        let range = *start..*start + rows * per_row;
+        *start = range.end;
+        Some(range)
+    });
+    let copies = elements(name, element, value, ranges)?;
+    let tensor = |(data, rows): (TensorData, &usize)| {
+        let mut shape = shape.to_vec();
+        shape[0] = i64::try_from(*rows).unwrap_or(i64::MAX);
+        Tensor::new(name, shape, data).map_err(|error| failed(name, &error.to_string()))
     };
-    Ok(Some(data))
+    copies.into_iter().zip(parts).map(tensor).collect()
 }
 
-fn owned<T: PrimitiveTensorElementType + Clone>(value: &DynValue) -> ort::Result<Vec<T>> {
-    value.try_extract_tensor::<T>().map(|(_, elements)| elements.to_vec())
+fn failed(name: &str, detail: &str) -> Error {
+    Error::RunFailed { detail: format!("output \"{name}\": {detail}") }
+}
+
+fn tensor_type<'v>(name: &str, value: &'v DynValue) -> Result<(TensorElementType, &'v [i64]), Error> {
+    match value.dtype() {
+        ValueType::Tensor { ty, shape, .. } => Ok((*ty, shape)),
+        other => Err(failed(name, &format!("it is a {other}, no tensor"))),
+    }
+}
+
+/// Copies ranges of an output's elements; a range that ends behind the last one ends with it.
+fn elements(
+    name: &str,
+    element: TensorElementType,
+    value: &DynValue,
+    ranges: impl Iterator<Item = Range<usize>>,
+) -> Result<Vec<TensorData>, Error> {
+    let Some(datatype) = datatype(element) else {
+        return Err(failed(name, &format!("the type {element} cannot be carried")));
+    };
+    let copies = match datatype {
+        Datatype::Bool => owned(value, ranges, TensorData::Bool),
+        Datatype::Uint8 => owned(value, ranges, TensorData::Uint8),
+        Datatype::Uint16 => owned(value, ranges, TensorData::Uint16),
+        Datatype::Uint32 => owned(value, ranges, TensorData::Uint32),
+        Datatype::Uint64 => owned(value, ranges, TensorData::Uint64),
+        Datatype::Int8 => owned(value, ranges, TensorData::Int8),
+        Datatype::Int16 => owned(value, ranges, TensorData::Int16),
+        Datatype::Int32 => owned(value, ranges, TensorData::Int32),
+        Datatype::Int64 => owned(value, ranges, TensorData::Int64),
+        Datatype::Fp16 => owned(value, ranges, TensorData::Fp16),
+        Datatype::Bf16 => owned(value, ranges, TensorData::Bf16),
+        Datatype::Fp32 => owned(value, ranges, TensorData::Fp32),
+        Datatype::Fp64 => owned(value, ranges, TensorData::Fp64),
+        Datatype::Bytes => value.try_extract_strings().map(|(_, texts)| {
+            let texts: Vec<Bytes> = texts.into_iter().map(Bytes::from).collect();
+            ranges.map(|range| TensorData::Bytes(part(&texts, range).to_vec())).collect()
+        }),
+    };
+    copies.map_err(|error| failed(name, error.message()))
+}
+
+fn owned<T: PrimitiveTensorElementType + Clone>(
+    value: &DynValue,
+    ranges: impl Iterator<Item = Range<usize>>,
+    wrap: fn(Vec<T>) -> TensorData,
+) -> ort::Result<Vec<TensorData>> {
+    let (_, elements) = value.try_extract_tensor::<T>()?;
+    Ok(ranges.map(|range| wrap(part(elements, range).to_vec())).collect())
+}
+
+fn part<T>(elements: &[T], range: Range<usize>) -> &[T] {
+    let end = range.end.min(elements.len());
+    &elements[range.start.min(end)..end]
 }
 
 /// The memory of a tensor's elements in bytes.

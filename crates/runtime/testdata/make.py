@@ -189,6 +189,39 @@ def classifier():
     )
 
 
+def batches():
+    """Models whose rows are independent, and one whose rows are not."""
+    weight = (numpy.arange(24, dtype=numpy.float32) % 7 - 3) / 8
+    save(
+        "dense",
+        [
+            helper.make_node("MatMul", ["x", "weight"], ["product"]),
+            helper.make_node("Relu", ["product"], ["positive"]),
+            helper.make_node("Sigmoid", ["positive"], ["y"]),
+        ],
+        [value("x", TensorProto.FLOAT, ["n", 8])],
+        [value("y", TensorProto.FLOAT, ["n", 3])],
+        [onnx.numpy_helper.from_array(weight.reshape(8, 3), "weight")],
+    )
+    # Fails for an index outside of -4 … 3.
+    save(
+        "lookup",
+        [helper.make_node("Gather", ["table", "index"], ["y"])],
+        [value("index", TensorProto.INT64, ["n"])],
+        [value("y", TensorProto.FLOAT, ["n"])],
+        [onnx.numpy_helper.from_array(numpy.array([10, 20, 30, 40], dtype=numpy.float32), "table")],
+    )
+    save(
+        "centred",
+        [
+            helper.make_node("ReduceMean", ["x"], ["mean"], axes=[0], keepdims=1),
+            helper.make_node("Sub", ["x", "mean"], ["y"]),
+        ],
+        [value("x", TensorProto.FLOAT, ["n", 2])],
+        [value("y", TensorProto.FLOAT, ["n", 2])],
+    )
+
+
 def refused():
     """Models that ONNX Runtime or the server must refuse with a reason."""
     one_in_one_out = ([value("x", TensorProto.FLOAT, ["n"])], [value("y", TensorProto.FLOAT, ["n"])])
@@ -222,4 +255,5 @@ if __name__ == "__main__":
     external_data()
     picky()
     classifier()
+    batches()
     refused()

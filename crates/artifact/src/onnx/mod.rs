@@ -42,6 +42,7 @@
 
 mod collector;
 mod error;
+mod externalize;
 mod facts;
 mod scanner;
 mod schema;
@@ -52,6 +53,7 @@ mod weight;
 mod wire;
 
 pub use error::OnnxError;
+pub use externalize::{Externalized, LEAST_BYTES, externalize};
 pub use facts::{Dimension, ElementType, OnnxFacts, TensorFact};
 pub use scanner::{Limits, Scanner, scan};
 pub use sniff::{Format, SNIFF_BYTES, sniff};

@@ -20,7 +20,13 @@ use futures::{Stream, StreamExt as _, TryStreamExt as _};
 use crate::path::printable;
 use crate::progress::Transfer;
 use crate::uri::Place;
-use crate::{Connection, Error, Limits, RemoteFile, SourceUri, Transfers};
+use crate::{AccessRules, Connection, Error, Limits, RemoteFile, SourceUri, Transfers};
+
+/// Reads a small document of the web, such as the keys of an issuer of tokens, under the same rules as a source: each address is
+/// checked, at most three redirects are followed, none to another scheme. Nothing is tried again.
+pub async fn read_document(url: &str, rules: AccessRules, at_most: usize) -> Result<Bytes, Error> {
+    web::Web::of_document(url, rules)?.document(at_most).await
+}
 
 /// An opened store.
 #[derive(Clone, Debug)]

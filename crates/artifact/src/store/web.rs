@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures::stream::BoxStream;
 use futures::{StreamExt as _, TryStreamExt as _};
 use http::header::{
@@ -17,6 +17,7 @@ use url::Url;
 
 use super::failure::{of_status, of_transport};
 use crate::credentials::HTTP_BEARER_TOKEN;
+use crate::path::printable;
 use crate::{AccessRules, Connection, Error, RemoteFile, Retry, SourceUri};
 
 /// What a path segment may not hold as it is (RFC 3986 §3.3), `%` included: names are not encoded yet.
@@ -67,6 +68,42 @@ impl Web {
         let rules = super::client::web_rules(connection);
         let client = super::client::client(connection, rules)?;
         Ok(Self { client, rules, base: base.clone(), authorization, retry: connection.retry })
+    }
+
+    /// For one document without credentials, which is asked for once.
+    pub(super) fn of_document(url: &str, rules: AccessRules) -> Result<Self, Error> {
+        let refuse = |problem: &str| Error::InvalidUri { uri: printable(url), problem: problem.to_owned() };
+        let base = Url::parse(url).map_err(|error| refuse(&error.to_string()))?;
+        if !matches!(base.scheme(), "https" | "http")
+            || !base.username().is_empty()
+            || base.password().is_some()
+        {
+            return Err(refuse("write https://HOST/PATH without a user or password"));
+        }
+        rules
+            .check_literal(base.host_str().unwrap_or_default())
+            .map_err(|refusal| of_transport(&refusal, &printable(url)))?;
+        let connection = Connection { rules, retry: Retry::NEVER, ..Connection::default() };
+        let client = super::client::client(&connection, rules)?;
+        Ok(Self { client, rules, base, authorization: None, retry: connection.retry })
+    }
+
+    /// The whole document, if it has at most so many bytes.
+    pub(super) async fn document(&self, at_most: usize) -> Result<Bytes, Error> {
+        let what = printable(self.base.as_str());
+        let answer = self.send(Method::GET, "", HeaderMap::new(), &what).await?;
+        if !answer.status().is_success() {
+            return Err(of_status(answer.status(), &what, "read"));
+        }
+        let mut body = answer.bytes_stream();
+        let mut document = BytesMut::new();
+        while let Some(chunk) = body.try_next().await.map_err(|error| of_transport(&error, &what))? {
+            if document.len() + chunk.len() > at_most {
+                return Err(Error::TooLarge { what, problem: format!("more than {at_most} bytes") });
+            }
+            document.extend_from_slice(&chunk);
+        }
+        Ok(document.freeze())
     }
 
     fn url(&self, path: &str) -> Url {

@@ -1,7 +1,8 @@
 use modelwright_protocol::TensorData;
-use rstest::rstest;
 
 use super::*;
+
+mod lanes;
 
 fn request(name: &str) -> LoadRequest {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata").join(format!("{name}.onnx"));
@@ -122,36 +123,4 @@ async fn several_sessions_run_side_by_side() {
 fn inputs_are_checked_before_they_wait() {
     let model = load(&request("log"));
     assert_eq!(model.submit(vec![], None).unwrap_err().reason(), "InvalidInput");
-}
-
-#[rstest]
-// processors, most sessions, instances, threads → instances, threads
-#[case(4, 100, None, None, (4, 1))]
-#[case(4, 1, None, None, (1, 4))]
-#[case(64, 8, None, None, (8, 8))]
-#[case(4, 100, Some(2), None, (2, 2))]
-#[case(4, 100, None, Some(2), (2, 2))]
-#[case(4, 1, None, Some(2), (1, 2))]
-#[case(2, 100, Some(8), None, (8, 1))]
-#[case(2, 1, Some(3), Some(5), (3, 5))]
-fn processors_are_divided(
-    #[case] cpus: usize,
-    #[case] most: usize,
-    #[case] instances: Option<usize>,
-    #[case] threads: Option<usize>,
-    #[case] expected: (usize, usize),
-) {
-    let number = |value: usize| NonZeroUsize::new(value).unwrap();
-    let plan = divide(number(cpus), number(most), instances.map(number), threads.map(number));
-    assert_eq!((plan.instances.get(), plan.intra_op_threads.get()), expected);
-}
-
-#[rstest]
-#[case(0, 268_435_456)]
-#[case(1 << 20, 256)]
-#[case(32 << 20, 8)]
-#[case((32 << 20) + 1, 1)]
-#[case(u64::MAX, 1)]
-fn sessions_are_bounded_by_the_memory_of_their_weights(#[case] bytes: u64, #[case] most: usize) {
-    assert_eq!(most_sessions(bytes).get(), most);
 }
