@@ -1,7 +1,8 @@
 //! ONNX files: writing them, describing them, and running them to see that they compute what the trainer computes.
 //!
-//! [`model()`] writes `model.onnx`, [`Schema`] is `schema.json` beside it, [`Scorer`] opens both through ONNX Runtime, and
-//! [`replay`] decides whether two sets of predictions are the same but for rounding.
+//! [`model()`] writes `model.onnx`, [`explain()`] `explain.onnx`, which computes gradients, [`Schema`] is `schema.json` beside
+//! them, [`Scorer`] opens model and schema through ONNX Runtime, and [`replay`] decides whether two sets of predictions are the
+//! same but for rounding.
 //!
 //! A file is of IR version 10 and opset 21, with the standard operators only; ONNX Runtime 1.20.1 and 1.32.0 run it. Every
 //! step of the preprocessing is a node of its own, and so is every layer's activation: who opens the file in a
@@ -14,6 +15,7 @@
 //! keys, and no clock, machine or release of this program is named in the file.
 
 mod error;
+pub mod explain;
 mod graph;
 mod inputs;
 mod layers;
@@ -27,6 +29,7 @@ use std::collections::BTreeMap;
 use prost::Message as _;
 
 pub use error::ExportError;
+pub use explain::{EXPLAIN_FILE, explain};
 pub use schema::Schema;
 pub use scorer::Scorer;
 
@@ -83,18 +86,23 @@ pub fn model(spec: &Exported<'_>) -> Result<Vec<u8>, ExportError> {
     let (features, width) = inputs::add(&mut graph, spec.preprocessing)?;
     let result = layers::add(&mut graph, features, width, spec.network)?;
     layers::add_head(&mut graph, &result, outputs, spec.target)?;
+    Ok(file(spec, graph, &format!("Predicts {}.", spec.target.name)))
+}
+
+/// The bytes of a file with this graph.
+fn file(spec: &Exported<'_>, graph: Graph, doc: &str) -> Vec<u8> {
     let metadata = spec.metadata.iter();
     let file = ModelProto {
         ir_version: Some(IR_VERSION),
         opset_import: vec![OperatorSetIdProto { domain: Some(String::new()), version: Some(OPSET) }],
         producer_name: Some("modelwright".to_owned()),
         producer_version: Some(crate::NUMERICS_VERSION.to_owned()),
-        graph: Some(graph.finish("modelwright", &format!("Predicts {}.", spec.target.name))),
+        graph: Some(graph.finish("modelwright", doc)),
         metadata_props: metadata
             .map(|(key, value)| StringStringEntryProto { key: Some(key.clone()), value: Some(value.clone()) })
             .collect(),
     };
-    Ok(file.encode_to_vec())
+    file.encode_to_vec()
 }
 
 #[cfg(test)]

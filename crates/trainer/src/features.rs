@@ -6,8 +6,8 @@
 mod error;
 mod note;
 pub mod preprocessing;
-mod statistics;
-mod summary;
+pub(crate) mod statistics;
+pub(crate) mod summary;
 pub mod target;
 
 pub use error::FeaturesError;

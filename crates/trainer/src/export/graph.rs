@@ -14,6 +14,8 @@ use super::onnx_proto::{
 
 /// The name of the dimension of rows.
 const ROWS: &str = "N";
+/// The name of the dimension of points on a path.
+const POINTS: &str = "S";
 
 /// The name of a tensor in the graph.
 pub(super) type Value = String;
@@ -36,7 +38,7 @@ impl Graph {
     /// Declares an output of exactly this name. Its first dimension is that of rows; `columns` is the second, if it has one.
     pub(super) fn output(&mut self, name: &str, kind: DataType, columns: Option<usize>, doc: &str) -> Value {
         self.taken.insert(name.to_owned());
-        self.proto.output.push(value_info(name, kind, columns, doc));
+        self.proto.output.push(value_info(name, kind, rows(columns), doc));
         name.to_owned()
     }
 
@@ -62,8 +64,18 @@ impl Graph {
         if !self.taken.insert(name.to_owned()) {
             return Err(unusable("is that of another column, too"));
         }
-        self.proto.input.push(value_info(name, kind, Some(columns), doc));
+        self.proto.input.push(value_info(name, kind, rows(Some(columns)), doc));
         Ok(())
+    }
+
+    /// Declares an input `[1, columns]` of numbers that is not of rows; as many columns as a request likes if `columns` is
+    /// absent. The first dimension is fixed, which tells servers that requests cannot be put below each other. The name must
+    /// not be taken.
+    pub(super) fn argument(&mut self, name: &str, columns: Option<usize>, doc: &str) -> Value {
+        self.taken.insert(name.to_owned());
+        let columns = columns.map_or_else(|| Size::DimParam(POINTS.to_owned()), size);
+        self.proto.input.push(value_info(name, DataType::Float, vec![size(1), columns], doc));
+        name.to_owned()
     }
 
     /// Adds a node whose output has this name, or one like it if the name is taken.
@@ -169,16 +181,24 @@ impl Attribute {
     }
 }
 
-fn value_info(name: &str, kind: DataType, columns: Option<usize>, doc: &str) -> ValueInfoProto {
-    let rows = Dimension { value: Some(Size::DimParam(ROWS.to_owned())) };
-    let columns = columns.map(|columns| Dimension { value: Some(Size::DimValue(dimension(columns))) });
-    let shape = TensorShapeProto { dim: std::iter::once(rows).chain(columns).collect() };
+fn value_info(name: &str, kind: DataType, sizes: Vec<Size>, doc: &str) -> ValueInfoProto {
+    let shape =
+        TensorShapeProto { dim: sizes.into_iter().map(|size| Dimension { value: Some(size) }).collect() };
     let tensor = Tensor { elem_type: Some(kind.into()), shape: Some(shape) };
     ValueInfoProto {
         name: Some(name.to_owned()),
         r#type: Some(TypeProto { value: Some(Kind::TensorType(tensor)) }),
         doc_string: Some(doc.to_owned()),
     }
+}
+
+/// The sizes of rows, of one number or of so many columns.
+fn rows(columns: Option<usize>) -> Vec<Size> {
+    std::iter::once(Size::DimParam(ROWS.to_owned())).chain(columns.map(size)).collect()
+}
+
+fn size(size: usize) -> Size {
+    Size::DimValue(dimension(size))
 }
 
 /// A size as the format holds it. What has more elements than an `i64` counts is in no memory.

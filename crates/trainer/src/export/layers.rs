@@ -57,9 +57,7 @@ pub(super) fn add(
 ) -> Result<LayerOutput, ExportError> {
     let mut output = LayerOutput { value: features, width };
     for (index, layer) in network.layers.iter().enumerate() {
-        let last = index + 1 == network.layers.len();
-        let name = if last { "output".to_owned() } else { format!("layer{}", index + 1) };
-        output = dense(graph, &output, layer, &name)?;
+        output = dense(graph, &output, layer, &name(network, index))?;
     }
     Ok(output)
 }
@@ -70,18 +68,34 @@ fn dense(
     layer: &Dense<f32>,
     name: &str,
 ) -> Result<LayerOutput, ExportError> {
+    let [weights, bias] = parameters(graph, input.width, layer, name)?;
+    let sum = graph.node("Gemm", &[&input.value, &weights, &bias], &[], &format!("{name}/sum"));
+    Ok(LayerOutput { value: activation(graph, layer.activation, sum, name), width: layer.bias.len() })
+}
+
+/// Adds the weights and biases of a layer that gets so many values.
+pub(super) fn parameters(
+    graph: &mut Graph,
+    width: usize,
+    layer: &Dense<f32>,
+    name: &str,
+) -> Result<[Value; 2], ExportError> {
     let (inputs, units) = (layer.weights.rows(), layer.weights.columns());
-    if inputs != input.width || layer.bias.len() != units {
-        let (given, biases) = (input.width, layer.bias.len());
+    if inputs != width || layer.bias.len() != units {
+        let biases = layer.bias.len();
         let detail = format!(
-            "{name} takes {inputs} values and gets {given}, and has {biases} biases for {units} units"
+            "{name} takes {inputs} values and gets {width}, and has {biases} biases for {units} units"
         );
         return Err(ExportError::Inconsistent { detail });
     }
     let weights = graph.floats(&format!("{name}/weights"), &[inputs, units], layer.weights.values())?;
     let bias = graph.floats(&format!("{name}/bias"), &[units], &layer.bias)?;
-    let sum = graph.node("Gemm", &[&input.value, &weights, &bias], &[], &format!("{name}/sum"));
-    let value = match layer.activation {
+    Ok([weights, bias])
+}
+
+/// Adds what a layer does with its sums.
+pub(super) fn activation(graph: &mut Graph, activation: Activation, sum: Value, name: &str) -> Value {
+    match activation {
         Activation::Relu => graph.node("Relu", &[&sum], &[], &format!("{name}/relu")),
         Activation::Tanh => graph.node("Tanh", &[&sum], &[], &format!("{name}/tanh")),
         Activation::Sigmoid => graph.node("Sigmoid", &[&sum], &[], &format!("{name}/sigmoid")),
@@ -90,8 +104,12 @@ fn dense(
             graph.node("Gelu", &[&sum], &[Attribute::Text("approximate", "none")], &format!("{name}/gelu"))
         }
         Activation::Linear => sum,
-    };
-    Ok(LayerOutput { value, width: units })
+    }
+}
+
+/// A layer's name in a graph.
+pub(super) fn name(network: &Network, index: usize) -> String {
+    if index + 1 == network.layers.len() { "output".to_owned() } else { format!("layer{}", index + 1) }
 }
 
 /// Adds what makes outputs of the last layer.

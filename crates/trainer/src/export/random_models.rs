@@ -7,7 +7,7 @@ use modelwright_api::training::{Activation, InputLayout, Task};
 use modelwright_artifact::MODEL_FILE;
 
 use super::schema::SCHEMA_FILE;
-use super::{Exported, Schema, model};
+use super::{EXPLAIN_FILE, Exported, Schema, explain, model};
 use crate::features::preprocessing::{Prepared, PreparedKind, Preprocessing};
 use crate::features::target::Target;
 use crate::matrix::Matrix;
@@ -113,10 +113,11 @@ impl RandomModel {
         Exported { preprocessing, target, network, metadata }
     }
 
-    /// Writes the model and its schema.
+    /// Writes the model, its explanation and its schema.
     pub(super) fn write(&self, folder: &Path) {
-        let schema = Schema::new(&self.preprocessing, &self.target);
+        let schema = Schema::new(&self.preprocessing, &self.target).with_baseline(&self.table);
         std::fs::write(folder.join(MODEL_FILE), model(&self.exported()).unwrap()).unwrap();
+        std::fs::write(folder.join(EXPLAIN_FILE), explain(&self.exported()).unwrap()).unwrap();
         std::fs::write(folder.join(SCHEMA_FILE), schema.to_json().unwrap()).unwrap();
     }
 

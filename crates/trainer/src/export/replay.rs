@@ -80,13 +80,31 @@ pub enum ReplayError {
         /// The same in double precision.
         exact: f64,
     },
+    /// What `explain.onnx` computes is not the gradient.
+    #[error(
+        "the exported explanation gives {got} for the {what} of row {row} where double precision gives {exact}; at most {tolerance:e} would be rounding; please report this"
+    )]
+    ExplanationDiffers {
+        /// Of what.
+        what: String,
+        /// The row, from 0.
+        row: usize,
+        /// What the graph gives.
+        got: f32,
+        /// The same in double precision.
+        exact: f64,
+        /// How far apart they may be.
+        tolerance: f64,
+    },
 }
 
 impl ReplayError {
     /// A `CamelCase` word for termination messages, conditions and metrics.
     pub const fn reason(&self) -> &'static str {
         match self {
-            Self::OtherShape { .. } | Self::Differs { .. } => "ExportDiffers",
+            Self::OtherShape { .. } | Self::Differs { .. } | Self::ExplanationDiffers { .. } => {
+                "ExportDiffers"
+            }
             Self::Unstable { .. } => "UnstableModel",
         }
     }
@@ -94,7 +112,7 @@ impl ReplayError {
     /// How a command ends that meets it.
     pub const fn exit_code(&self) -> ExitCode {
         match self {
-            Self::OtherShape { .. } | Self::Differs { .. } => ExitCode::Bug,
+            Self::OtherShape { .. } | Self::Differs { .. } | Self::ExplanationDiffers { .. } => ExitCode::Bug,
             Self::Unstable { .. } => ExitCode::BadData,
         }
     }
@@ -207,7 +225,7 @@ fn dense(layer: &Dense<f32>, inputs: &[f64]) -> Vec<f64> {
     sums.iter().map(|sum| activate(layer.activation, *sum)).collect()
 }
 
-fn activate(activation: Activation, value: f64) -> f64 {
+pub(super) fn activate(activation: Activation, value: f64) -> f64 {
     match activation {
         // Not `max`, which would make 0 of NaN.
         Activation::Relu => {
@@ -224,7 +242,7 @@ fn activate(activation: Activation, value: f64) -> f64 {
     }
 }
 
-fn sigmoid(value: f64) -> f64 {
+pub(super) fn sigmoid(value: f64) -> f64 {
     1.0 / (1.0 + libm::exp(-value))
 }
 

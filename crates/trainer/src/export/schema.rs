@@ -1,12 +1,17 @@
 //! `schema.json`: what a model takes and gives, for programs that have no ONNX reader.
 
+use std::collections::BTreeMap;
+
 use modelwright_api::contract::ExitCode;
 use modelwright_api::training::{InputLayout, Task};
 use serde::ser::Error as _;
 use serde::{Deserialize, Serialize, Serializer};
 
 use crate::features::preprocessing::{Prepared, PreparedKind, Preprocessing};
+use crate::features::statistics::{Welford, rounded};
+use crate::features::summary::text_counts;
 use crate::features::target::Target;
+use crate::table::{Table, Texts, Values};
 
 /// The name of the file beside `model.onnx`.
 pub const SCHEMA_FILE: &str = "schema.json";
@@ -56,6 +61,10 @@ pub enum SchemaColumn {
         /// What the rest is divided by.
         #[serde(serialize_with = "shortest")]
         deviation: f32,
+        /// The mean of the training rows, with `fill` where a number is missing: what a prediction is compared with when it
+        /// is explained. Absent in revisions of numerics version 1.
+        #[serde(default, skip_serializing_if = "Option::is_none", serialize_with = "shortest_of_some")]
+        baseline: Option<f32>,
     },
     /// Truth values.
     Boolean {
@@ -64,6 +73,9 @@ pub enum SchemaColumn {
         /// What stands in for a missing value. A request has to give it: the model itself has no way to be told that one is
         /// missing.
         fill: bool,
+        /// The more frequent value of the training rows, `false` if both are; see numbers.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        baseline: Option<bool>,
     },
     /// Texts.
     String {
@@ -74,6 +86,10 @@ pub enum SchemaColumn {
         /// What stands in for the empty text; absent where that is a text like others.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         fill: Option<String>,
+        /// The most frequent text of the training rows, of several the first by its bytes; empty where that is a missing one.
+        /// See numbers.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        baseline: Option<String>,
     },
 }
 
@@ -127,6 +143,17 @@ impl Schema {
         }
     }
 
+    /// Adds the baseline of each column that the training rows have.
+    #[must_use]
+    pub fn with_baseline(mut self, training: &Table) -> Self {
+        for column in &mut self.columns {
+            if let Some(values) = training.column(column.name()).map(|column| &column.values) {
+                column.set_baseline(values);
+            }
+        }
+        self
+    }
+
     /// Canonical JSON (RFC 8785). [`Schema::parse`] gives the same schema back.
     pub fn to_json(&self) -> Result<Vec<u8>, SchemaError> {
         serde_json_canonicalizer::to_vec(self)
@@ -143,9 +170,31 @@ impl SchemaColumn {
     fn new(column: &Prepared) -> Self {
         let name = column.name.clone();
         match column.kind.clone() {
-            PreparedKind::Numeric { fill, mean, deviation } => Self::Numeric { name, fill, mean, deviation },
-            PreparedKind::Boolean { fill } => Self::Boolean { name, fill },
-            PreparedKind::Text { categories, fill } => Self::String { name, categories, fill },
+            PreparedKind::Numeric { fill, mean, deviation } => {
+                Self::Numeric { name, fill, mean, deviation, baseline: None }
+            }
+            PreparedKind::Boolean { fill } => Self::Boolean { name, fill, baseline: None },
+            PreparedKind::Text { categories, fill } => {
+                Self::String { name, categories, fill, baseline: None }
+            }
+        }
+    }
+
+    /// Values of another type have none: there are no such training rows.
+    fn set_baseline(&mut self, values: &Values) {
+        match (self, values) {
+            (Self::Numeric { fill, baseline, .. }, Values::Numeric(numbers)) => {
+                let filled = numbers.iter().map(|number| if number.is_nan() { *fill } else { *number });
+                *baseline = Some(rounded(Welford::of(filled).mean()));
+            }
+            (Self::Boolean { fill, baseline, .. }, Values::Boolean(truths)) => {
+                let yes = truths.iter().filter(|truth| truth.unwrap_or(*fill)).count();
+                *baseline = Some(yes > truths.len() - yes);
+            }
+            (Self::String { fill, baseline, .. }, Values::Text(texts)) => {
+                *baseline = Some(most_frequent(texts, fill.as_deref().unwrap_or_default()));
+            }
+            (Self::Numeric { .. } | Self::Boolean { .. } | Self::String { .. }, _) => {}
         }
     }
 
@@ -154,6 +203,23 @@ impl SchemaColumn {
         match self {
             Self::Numeric { name, .. } | Self::Boolean { name, .. } | Self::String { name, .. } => name,
         }
+    }
+}
+
+/// The text of most rows, with `fill` where one is missing; of several, the first by its bytes.
+fn most_frequent(texts: &Texts, fill: &str) -> String {
+    let mut counts: BTreeMap<&str, usize> = text_counts(texts).into_iter().collect();
+    *counts.entry(fill).or_default() += texts.codes.iter().filter(|code| code.is_none()).count();
+    // The last of the largest, which is the first by its bytes.
+    let most = counts.into_iter().rev().max_by_key(|(_, count)| *count);
+    most.map_or_else(String::new, |(text, _)| text.to_owned())
+}
+
+#[expect(clippy::ref_option, clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
+fn shortest_of_some<S: Serializer>(value: &Option<f32>, serializer: S) -> Result<S::Ok, S::Error> {
+    match value {
+        Some(value) => shortest(value, serializer),
+        None => serializer.serialize_none(),
     }
 }
 
@@ -177,6 +243,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::table::Column;
 
     fn schema(columns: Vec<SchemaColumn>) -> Schema {
         Schema {
@@ -192,20 +259,32 @@ mod tests {
     #[test]
     fn json_is_canonical_and_reads_back() {
         let schema = schema(vec![
-            SchemaColumn::Numeric { name: "age".into(), fill: 41.0, mean: 40.1, deviation: 12.3 },
-            SchemaColumn::Boolean { name: "member".into(), fill: false },
+            SchemaColumn::Numeric {
+                name: "age".into(),
+                fill: 41.0,
+                mean: 40.1,
+                deviation: 12.3,
+                baseline: Some(40.1),
+            },
+            SchemaColumn::Boolean { name: "member".into(), fill: false, baseline: Some(true) },
             SchemaColumn::String {
                 name: "city".into(),
                 categories: vec!["Bern".into(), "Genf".into()],
                 fill: Some("Bern".into()),
+                baseline: Some("Genf".into()),
             },
-            SchemaColumn::String { name: "street".into(), categories: vec![String::new()], fill: None },
+            SchemaColumn::String {
+                name: "street".into(),
+                categories: vec![String::new()],
+                fill: None,
+                baseline: None,
+            },
         ]);
         let expected = concat!(
             r#"{"classes":["benign","malignant"],"columns":["#,
-            r#"{"deviation":12.3,"fill":41,"mean":40.1,"name":"age","type":"Numeric"},"#,
-            r#"{"fill":false,"name":"member","type":"Boolean"},"#,
-            r#"{"categories":["Bern","Genf"],"fill":"Bern","name":"city","type":"String"},"#,
+            r#"{"baseline":40.1,"deviation":12.3,"fill":41,"mean":40.1,"name":"age","type":"Numeric"},"#,
+            r#"{"baseline":true,"fill":false,"name":"member","type":"Boolean"},"#,
+            r#"{"baseline":"Genf","categories":["Bern","Genf"],"fill":"Bern","name":"city","type":"String"},"#,
             r#"{"categories":[""],"name":"street","type":"String"}],"#,
             r#""layout":"Columns","target":"diagnosis","task":"Binary","version":"1"}"#
         );
@@ -225,7 +304,9 @@ mod tests {
     #[test]
     fn other_versions_and_unknown_fields_are_refused() {
         let text = String::from_utf8(
-            schema(vec![SchemaColumn::Boolean { name: "a".into(), fill: true }]).to_json().unwrap(),
+            schema(vec![SchemaColumn::Boolean { name: "a".into(), fill: true, baseline: None }])
+                .to_json()
+                .unwrap(),
         )
         .unwrap();
         for (from, to) in [
@@ -242,8 +323,51 @@ mod tests {
     #[test]
     fn numbers_that_json_has_not_are_not_written() {
         let mean = f32::INFINITY;
-        let column = SchemaColumn::Numeric { name: "a".into(), fill: 0.0, mean, deviation: 1.0 };
+        let column =
+            SchemaColumn::Numeric { name: "a".into(), fill: 0.0, mean, deviation: 1.0, baseline: None };
         assert_eq!(schema(vec![column]).to_json().unwrap_err().exit_code(), ExitCode::Bug);
+    }
+
+    #[test]
+    fn baselines_are_means_and_what_is_most_frequent() {
+        let column = |name: &str, values| Column { name: name.to_owned(), values };
+        let texts = |codes: &[Option<u32>]| {
+            Values::Text(Texts { dictionary: vec!["b".into(), "a".into()], codes: codes.to_vec() })
+        };
+        let table = Table::new(
+            vec![
+                column("age", Values::Numeric(vec![1.0, f32::NAN, 3.0, 4.0])),
+                column("member", Values::Boolean(vec![Some(false), None, None, Some(true)])),
+                column("city", texts(&[Some(0), Some(1), None, None])),
+                column("even", texts(&[Some(0), Some(1), Some(0), Some(1)])),
+            ],
+            4,
+        );
+        let text = |name: &str| SchemaColumn::String {
+            name: name.into(),
+            categories: vec!["a".into(), "b".into()],
+            fill: None,
+            baseline: None,
+        };
+        let schema = schema(vec![
+            SchemaColumn::Numeric {
+                name: "age".into(),
+                fill: 8.0,
+                mean: 0.0,
+                deviation: 1.0,
+                baseline: None,
+            },
+            SchemaColumn::Boolean { name: "member".into(), fill: true, baseline: None },
+            text("city"),
+            text("even"),
+        ]);
+        let json = String::from_utf8(schema.with_baseline(&table).to_json().unwrap()).unwrap();
+        for (name, baseline) in [("age", "4"), ("member", "true"), ("city", "\"\""), ("even", "\"a\"")] {
+            let columns: serde_json::Value = serde_json::from_str(&json).unwrap();
+            let mut columns = columns["columns"].as_array().unwrap().iter();
+            let found = columns.find(|column| column["name"] == name).unwrap();
+            assert_eq!(found["baseline"].to_string().trim_end_matches(".0"), baseline, "{name}");
+        }
     }
 
     proptest! {
@@ -251,8 +375,8 @@ mod tests {
         fn every_single_reads_back(bits in any::<u32>()) {
             let value = f32::from_bits(bits);
             prop_assume!(value.is_finite());
-            let column =
-                SchemaColumn::Numeric { name: "a".into(), fill: value, mean: value, deviation: value };
+            let (name, baseline) = ("a".into(), Some(value));
+            let column = SchemaColumn::Numeric { name, fill: value, mean: value, deviation: value, baseline };
             let schema = schema(vec![column]);
             prop_assert_eq!(Schema::parse(&schema.to_json().unwrap()).unwrap(), schema);
         }

@@ -5,7 +5,7 @@
 /// Welford, "Note on a method for calculating corrected sums of squares and products", Technometrics 4 (1962): one
 /// pass, and no difference of large sums.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Welford {
+pub(crate) struct Welford {
     count: u64,
     mean: f64,
     squares: f64,
@@ -13,7 +13,7 @@ pub(super) struct Welford {
 
 impl Welford {
     /// Of these numbers, in this order.
-    pub(super) fn of(numbers: impl IntoIterator<Item = f32>) -> Self {
+    pub(crate) fn of(numbers: impl IntoIterator<Item = f32>) -> Self {
         let mut this = Self::default();
         numbers.into_iter().for_each(|number| this.add(f64::from(number)));
         this
@@ -27,18 +27,18 @@ impl Welford {
     }
 
     /// The mean; 0 of no numbers.
-    pub(super) const fn mean(&self) -> f64 {
+    pub(crate) const fn mean(&self) -> f64 {
         self.mean
     }
 
     /// The population standard deviation; 0 of no numbers.
-    pub(super) fn deviation(&self) -> f64 {
+    pub(crate) fn deviation(&self) -> f64 {
         if self.count == 0 { 0.0 } else { (self.squares / self.count as f64).sqrt() }
     }
 
     /// Mean and deviation as a graph holds them. A deviation of 0, also one that is 0 only in 32 bits, becomes 1: it is
     /// divided by.
-    pub(super) fn scale(&self) -> (f32, f32) {
+    pub(crate) fn scale(&self) -> (f32, f32) {
         let deviation = rounded(self.deviation());
         (rounded(self.mean), if deviation == 0.0 { 1.0 } else { deviation })
     }
@@ -46,13 +46,13 @@ impl Welford {
 
 /// The nearest 32-bit number.
 #[expect(clippy::cast_possible_truncation, reason = "rounding is the purpose")]
-pub(super) const fn rounded(number: f64) -> f32 {
+pub(crate) const fn rounded(number: f64) -> f32 {
     number as f32
 }
 
 /// Whether two numbers are the same; 0 and -0 are.
 #[expect(clippy::float_cmp, reason = "equality is meant")]
-pub(super) const fn same(one: f32, other: f32) -> bool {
+pub(crate) const fn same(one: f32, other: f32) -> bool {
     one == other
 }
 

@@ -79,7 +79,7 @@ fn counts(values: &Values) -> Vec<(String, usize)> {
 }
 
 /// The texts that occur, with their rows, in the order of the dictionary.
-pub(super) fn text_counts(texts: &Texts) -> Vec<(&str, usize)> {
+pub(crate) fn text_counts(texts: &Texts) -> Vec<(&str, usize)> {
     let mut counts = vec![0; texts.dictionary.len()];
     for code in texts.codes.iter().flatten() {
         if let Some(count) = usize::try_from(*code).ok().and_then(|code| counts.get_mut(code)) {

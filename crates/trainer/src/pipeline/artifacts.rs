@@ -13,7 +13,8 @@ use crate::NUMERICS_VERSION;
 use crate::evaluate::{self, Metric, Named};
 use crate::export::replay::{self, Replayed};
 use crate::export::schema::SCHEMA_FILE;
-use crate::export::{self, Exported, Schema, Scorer};
+use crate::export::scorer::tensors;
+use crate::export::{self, EXPLAIN_FILE, Exported, Schema, Scorer, explain};
 use crate::matrix::Predictions;
 use crate::training::{self, CheckpointPlace, Control, Monitor, Observer, Position, Problem, Trained};
 
@@ -21,6 +22,8 @@ use crate::training::{self, CheckpointPlace, Control, Monitor, Observer, Positio
 pub const REPORT_FILE: &str = "report.html";
 /// The most validation rows that are replayed through ONNX Runtime.
 const REPLAYED_ROWS: usize = 4_096;
+/// The most validation rows whose gradients are; double precision computes them in plain loops.
+const EXPLAINED_ROWS: usize = 32;
 
 /// What a training made.
 #[derive(Clone, Debug)]
@@ -32,8 +35,8 @@ pub struct Made {
 }
 
 impl Prepared {
-    /// Trains, and writes `model.onnx`, `schema.json`, `metrics.json`, `samples.json` and `report.html` into `folder`, which
-    /// is made anew.
+    /// Trains, and writes `model.onnx`, `explain.onnx`, `schema.json`, `metrics.json`, `samples.json` and `report.html` into
+    /// `folder`, which is made anew.
     ///
     /// Where `checkpoint` holds an interrupted training of the same inputs, it is continued. When `stop` becomes true, a
     /// checkpoint is written and the error says so.
@@ -54,6 +57,7 @@ impl Prepared {
         fs::create_dir_all(folder).map_err(cannot_write)?;
         self.write_model(folder, &trained)?;
         self.replay(folder, &trained, &measured.validation)?;
+        self.replay_explanations(folder, &trained)?;
         let document = measured.document;
         write(folder, METRICS_FILE, &canonical(&document)?)?;
         write(folder, SAMPLES_FILE, &canonical(&Samples::of(self, &trained.network)?)?)?;
@@ -105,7 +109,7 @@ impl Prepared {
     }
 
     fn write_model(&self, folder: &Path, trained: &Trained) -> Result<(), Error> {
-        let schema = Schema::new(&self.preprocessing, &self.target).to_json()?;
+        let schema = self.schema().to_json()?;
         let metadata = BTreeMap::from([
             ("modelwright.schema".to_owned(), String::from_utf8_lossy(&schema).into_owned()),
             ("modelwright.numericsVersion".to_owned(), NUMERICS_VERSION.to_owned()),
@@ -117,7 +121,12 @@ impl Prepared {
             metadata,
         };
         write(folder, modelwright_artifact::MODEL_FILE, &export::model(&exported)?)?;
+        write(folder, EXPLAIN_FILE, &export::explain(&exported)?)?;
         write(folder, SCHEMA_FILE, &schema)
+    }
+
+    fn schema(&self) -> Schema {
+        Schema::new(&self.preprocessing, &self.target).with_baseline(&self.training.table)
     }
 
     /// Lets ONNX Runtime predict validation rows, as a server will, and compares.
@@ -132,6 +141,18 @@ impl Prepared {
         let of = Replayed { network: &trained.network, target: &self.target, inputs: &inputs };
         let difference = replay::compare(&expected, &got, &of)?;
         tracing::debug!(difference, rows = rows.len(), "replayed through ONNX Runtime");
+        Ok(())
+    }
+
+    /// Lets ONNX Runtime explain validation rows against the first of them, and compares with double precision.
+    fn replay_explanations(&self, folder: &Path, trained: &Trained) -> Result<(), Error> {
+        let rows: Vec<usize> = (0..self.validation.table.rows().min(EXPLAINED_ROWS)).collect();
+        let inputs = tensors(&self.schema(), &self.validation.table, 0..rows.len())?;
+        let explained = explain::run(&folder.join(EXPLAIN_FILE), &inputs, &self.target)?;
+        let inputs = self.validation.examples.inputs.select(&rows);
+        let of = Replayed { network: &trained.network, target: &self.target, inputs: &inputs };
+        let share = explain::compare(&explained, &of)?;
+        tracing::debug!(share, rows = rows.len(), "explanations replayed through ONNX Runtime");
         Ok(())
     }
 }

@@ -127,14 +127,15 @@ fn network_and_baseline_are_as_good_as_those_of_scikit_learn(
 
 /// The sha256 of every file of one training, by SIMD class. Other bytes mean that digests change for everybody: raise
 /// [`NUMERICS_VERSION`](crate::NUMERICS_VERSION) with them.
-const GOLDEN: [(&str, [(&str, &str); 5]); 1] = [(
+const GOLDEN: [(&str, [(&str, &str); 6]); 1] = [(
     "x86-64-v3",
     [
+        ("explain.onnx", "02ddaa757c6ceb1625ade04fbc6cce1e819634b2e55f359cd74d74d8c0cf8942"),
         ("metrics.json", "ee5283d79e8d55dd5f0e73f7849811eae0c5c0170212abf693e8d7bd3f549e5c"),
-        ("model.onnx", "67345137be8177ee3d42a09cec3244ee63ab6c14e0fade825692d4251457b8a3"),
+        ("model.onnx", "27c9bbc90a77717b4d9edf5e7de7e7adc35fea06650eef4f028695391c2f8c41"),
         ("report.html", "8935fd4d65bd6d36b5f4c26f854c7cca508e874644ad12c935b5ffe181541aa2"),
         ("samples.json", "7405f82855b35a178a156e2868a25a2433369063730457c19e872f794be0524b"),
-        ("schema.json", "9faf5713e7b070e45cc0138676dc9d3f33d4024919dbb5bea025ccf82f5693b1"),
+        ("schema.json", "912b4ef3f5a7e944ee250abf1d660a2dd4df843c9b3bac53b00e53e999b4f576"),
     ],
 )];
 
@@ -151,7 +152,7 @@ fn files_of_a_revision_are_the_same_as_ever() {
     });
     let data = crate_folder().join("../../examples/penguins/data.csv");
     train(&request(&data, None, spec), folder.path());
-    let found = ["metrics.json", "model.onnx", "report.html", "samples.json", "schema.json"]
+    let found = ["explain.onnx", "metrics.json", "model.onnx", "report.html", "samples.json", "schema.json"]
         .map(|file| (file, Digest::of(&fs::read(folder.path().join(file)).unwrap()).hex()));
     match GOLDEN.iter().find(|(class, _)| *class == simd_class()) {
         Some((_, golden)) => assert_eq!(found, golden.map(|(file, digest)| (file, digest.to_owned()))),

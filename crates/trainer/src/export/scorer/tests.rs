@@ -149,6 +149,7 @@ fn text_that_onnx_runtime_does_not_take_is_bad_data() {
             name: "city".to_owned(),
             categories: vec!["Bern".to_owned()],
             fill: None,
+            baseline: None,
         }],
         ..Schema::new(&model.preprocessing, &model.target)
     };
