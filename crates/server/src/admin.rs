@@ -1,4 +1,5 @@
-//! The admin port: probes, metrics and the cold-start report, on a thread of its own with a runtime of its own.
+//! The admin port: probes, metrics, the cold-start report and, where the server allows it, loading and unloading models; on
+//! a thread of its own with a runtime of its own.
 //!
 //! Whatever the data port is busy with, a probe is answered at once; and a probe says what Kubernetes needs to know, not
 //! what a client of the protocol does. Every connection is for one request, and a new one takes the place of the oldest
@@ -18,10 +19,13 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 
-use crate::answer::{self, Refusal, Response};
+use crate::acceptor::Acceptor;
+use crate::answer::{self, Body, Refusal, Response};
 use crate::coldstart;
+use crate::compress::{self, Coding};
 use crate::config::Bounds;
 use crate::connection::Connections;
+use crate::control::{self, Control, Verb};
 use crate::error::Error;
 use crate::metrics::Metrics;
 use crate::phase::Phase;
@@ -41,6 +45,7 @@ pub(crate) struct Admin {
     pub(crate) registry: Arc<Registry>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) phase: Phase,
+    pub(crate) control: Arc<Control>,
     pub(crate) started: Instant,
 }
 
@@ -58,8 +63,7 @@ impl AdminThread {
         let address = listener.local_addr().map_err(Error::AdminThread)?;
         let (stop, stopped) = oneshot::channel();
         let header_read_timeout = bounds.header_read_timeout.min(HEADER_READ_TIMEOUT);
-        // One more than stay, so that there is always a place to accept the next.
-        let bounds = Bounds { max_connections: MAX_CONNECTIONS + 1, header_read_timeout, ..*bounds };
+        let bounds = Bounds { max_connection_age: None, header_read_timeout, ..*bounds };
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::AdminThread)?;
         let thread = std::thread::Builder::new()
@@ -92,18 +96,23 @@ async fn serve(
     admin: Admin,
     mut stopped: oneshot::Receiver<()>,
 ) -> io::Result<()> {
-    let listener = TcpListener::from_std(listener)?;
+    // One more than stay, so that there is always a place to accept the next.
+    let acceptor = Acceptor::new(TcpListener::from_std(listener)?, MAX_CONNECTIONS + 1);
     let connections = Connections::brief(bounds);
     let mut open: VecDeque<AbortHandle> = VecDeque::new();
-    let handler = move |request: Request<Incoming>| std::future::ready(admin.answer(&request));
+    let handler = move |request: Request<Incoming>| {
+        let admin = admin.clone();
+        async move { admin.handle(request).await.map(Body::from) }
+    };
     loop {
         tokio::select! {
             // Completes when the other end is dropped.
             _ = &mut stopped => return Ok(()),
-            accepted = connections.accept(&listener, &handler) => {
+            (stream, permit) = acceptor.accept() => {
                 open.retain(|connection| !connection.is_finished());
-                open.extend(accepted);
-                // Answers take no time, so the oldest is one that does not ask, or does not read.
+                open.push_back(connections.serve(stream, permit, &handler));
+                // Answers take no time, so the oldest is one that does not ask, or does not read. A model that it asked to
+                // load is loaded all the same.
                 if open.len() > MAX_CONNECTIONS && let Some(oldest) = open.pop_front() {
                     oldest.abort();
                 }
@@ -113,21 +122,43 @@ async fn serve(
 }
 
 impl Admin {
-    fn answer(&self, request: &Request<Incoming>) -> Response {
+    async fn handle(self, request: Request<Incoming>) -> Response {
+        let answer = match control::parse(request.uri().path()) {
+            Some((model, verb)) => self.control(&model, verb, request).await,
+            None => self.inform(&request),
+        };
+        answer.unwrap_or_else(Refusal::into_response)
+    }
+
+    async fn control(
+        &self,
+        model: &str,
+        verb: Verb,
+        request: Request<Incoming>,
+    ) -> Result<Response, Refusal> {
+        if request.method() != Method::POST {
+            return Err(Refusal::method("POST"));
+        }
+        self.control.answer(model, verb, request.into_body()).await
+    }
+
+    fn inform(&self, request: &Request<Incoming>) -> Result<Response, Refusal> {
         let answer = match request.uri().path() {
             "/livez" => Ok(answer::with_type(StatusCode::OK, TEXT, "ok\n")),
             "/readyz" => Ok(self.ready()),
-            "/metrics" => self.metrics(),
+            "/metrics" => self.metrics(compress::accepted(request.headers())),
             "/debug/coldstart" => Ok(answer::json(&coldstart::report(&self.registry, self.started))),
-            _ => Err(Refusal::not_found("there are /livez, /readyz, /metrics and /debug/coldstart here")),
+            _ => Err(Refusal::not_found(
+                "there are /livez, /readyz, /metrics, /debug/coldstart and POST /v2/repository/models/{model}/load and \
+                 /unload here",
+            )),
         };
-        let answer = match answer {
+        match answer {
             Ok(_) if request.method() != Method::GET && request.method() != Method::HEAD => {
                 Err(Refusal::method("GET, HEAD"))
             }
             other => other,
-        };
-        answer.unwrap_or_else(Refusal::into_response)
+        }
     }
 
     /// The reasons stand in the body because `kubectl describe` shows it.
@@ -142,11 +173,13 @@ impl Admin {
         answer::with_type(StatusCode::SERVICE_UNAVAILABLE, TEXT, reasons.join("\n") + "\n")
     }
 
-    fn metrics(&self) -> Result<Response, Refusal> {
+    /// Scrapers mostly ask for a packed answer, and this one is long and packs well.
+    fn metrics(&self, coding: Option<Coding>) -> Result<Response, Refusal> {
         let text = self
             .metrics
-            .text(&self.registry, &self.phase)
+            .text(&self.phase)
             .map_err(|error| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
-        Ok(answer::with_type(StatusCode::OK, OPEN_METRICS, text))
+        let response = answer::with_type(StatusCode::OK, OPEN_METRICS, text);
+        Ok(compress::packed(response, coding))
     }
 }

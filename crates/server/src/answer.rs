@@ -1,16 +1,68 @@
 //! Building answers.
 
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER};
+use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
+use hyper::body::{Frame, SizeHint};
 use modelwright_protocol::v2::ErrorBody;
 use modelwright_runtime::ErrorClass;
 use serde::Serialize;
 
-/// What every handler answers with. The bytes may keep something alive until they are written.
+/// What every handler of HTTP answers with. The bytes may keep something alive until they are written.
 pub(crate) type Response = http::Response<Bytes>;
+
+/// What leaves on a connection.
+pub(crate) type Outgoing = http::Response<Body>;
+
+/// The body of an answer. It may keep something alive until it is written.
+pub(crate) enum Body {
+    /// All of it at once; `None` when it is written, or empty.
+    Full(Option<Bytes>),
+    /// Messages of gRPC with their status behind them, and what they keep alive.
+    Grpc { messages: tonic::body::Body, _kept: Box<dyn Send> },
+}
+
+impl<B: Into<Bytes>> From<B> for Body {
+    fn from(bytes: B) -> Self {
+        Self::Full(Some(bytes.into()))
+    }
+}
+
+impl hyper::body::Body for Body {
+    type Data = Bytes;
+    type Error = tonic::Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, tonic::Status>>> {
+        match &mut *self {
+            Self::Full(bytes) => {
+                let bytes = bytes.take().filter(|bytes| !bytes.is_empty());
+                Poll::Ready(bytes.map(|bytes| Ok(Frame::data(bytes))))
+            }
+            Self::Grpc { messages, .. } => Pin::new(messages).poll_frame(context),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Full(bytes) => bytes.as_ref().is_none_or(Bytes::is_empty),
+            Self::Grpc { messages, .. } => messages.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Full(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64),
+            Self::Grpc { messages, .. } => messages.size_hint(),
+        }
+    }
+}
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
@@ -42,11 +94,12 @@ pub(crate) struct Refusal {
     message: String,
     retry_after: Option<u64>,
     allow: Option<&'static str>,
+    challenge: Option<&'static str>,
 }
 
 impl Refusal {
     pub(crate) fn new(status: StatusCode, message: impl Into<String>) -> Self {
-        Self { status, message: message.into(), retry_after: None, allow: None }
+        Self { status, message: message.into(), retry_after: None, allow: None, challenge: None }
     }
 
     pub(crate) fn bad_request(message: impl Into<String>) -> Self {
@@ -59,14 +112,33 @@ impl Refusal {
 
     /// 503 with the time after which it is worth another try, rounded up to whole seconds.
     pub(crate) fn unavailable(message: impl Into<String>, retry_after: Duration) -> Self {
+        Self::later(StatusCode::SERVICE_UNAVAILABLE, message, retry_after)
+    }
+
+    /// Any status with the time after which it is worth another try, rounded up to whole seconds.
+    pub(crate) fn later(status: StatusCode, message: impl Into<String>, retry_after: Duration) -> Self {
         let seconds = retry_after.as_secs() + u64::from(retry_after.subsec_nanos() > 0);
-        Self { retry_after: Some(seconds.max(1)), ..Self::new(StatusCode::SERVICE_UNAVAILABLE, message) }
+        Self { retry_after: Some(seconds.max(1)), ..Self::new(status, message) }
+    }
+
+    /// 401 with what the client should show.
+    pub(crate) fn unauthenticated(message: impl Into<String>, challenge: &'static str) -> Self {
+        Self { challenge: Some(challenge), ..Self::new(StatusCode::UNAUTHORIZED, message) }
     }
 
     /// 405 with the methods that the path takes.
     pub(crate) fn method(allow: &'static str) -> Self {
         let message = format!("this path takes {allow}");
         Self { allow: Some(allow), ..Self::new(StatusCode::METHOD_NOT_ALLOWED, message) }
+    }
+
+    pub(crate) const fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// The sentence.
+    pub(crate) fn into_message(self) -> String {
+        self.message
     }
 
     pub(crate) fn into_response(self) -> Response {
@@ -78,6 +150,9 @@ impl Refusal {
         }
         if let Some(allow) = self.allow {
             headers.insert(ALLOW, HeaderValue::from_static(allow));
+        }
+        if let Some(challenge) = self.challenge {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
         }
         response
     }

@@ -26,11 +26,17 @@ const DISCARD: Duration = Duration::from_secs(1);
 pub(crate) struct Upload {
     body: Incoming,
     ended: bool,
+    received: usize,
 }
 
 impl Upload {
     pub(crate) const fn new(body: Incoming) -> Self {
-        Self { body, ended: false }
+        Self { body, ended: false, received: 0 }
+    }
+
+    /// The bytes that were read so far.
+    pub(crate) const fn received(&self) -> usize {
+        self.received
     }
 
     /// Whether some of it is, or may be, still to come.
@@ -59,6 +65,7 @@ impl Upload {
     async fn next(&mut self) -> Result<Option<Bytes>, hyper::Error> {
         while let Some(frame) = self.body.frame().await {
             if let Ok(data) = frame.inspect_err(|_| self.ended = true)?.into_data() {
+                self.received += data.len();
                 return Ok(Some(data));
             }
         }
@@ -94,6 +101,16 @@ impl Bodies {
     pub(crate) fn new(bounds: &Bounds, workers: Workers) -> Self {
         let memory = Arc::new(Memory::new(bounds.max_bodies_bytes));
         Self { read_timeout: bounds.body_read_timeout, memory, workers }
+    }
+
+    /// A share of the memory of all bodies, for one that is read elsewhere.
+    pub(crate) fn share(&self) -> Share {
+        self.memory.share()
+    }
+
+    /// How long a client may take for a body.
+    pub(crate) const fn read_timeout(&self) -> Duration {
+        self.read_timeout
     }
 
     /// Reads and, where the headers say so, inflates a body of at most `max_bytes`, before and after inflating. Memory grows

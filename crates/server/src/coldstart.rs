@@ -57,6 +57,7 @@ fn model(name: &str, state: &ModelState, started: Instant) -> ModelStart {
     let name = name.to_owned();
     match state {
         ModelState::Loading => ModelStart { name, state: "Loading", ..ModelStart::default() },
+        ModelState::Unloaded => ModelStart { name, state: "Unloaded", ..ModelStart::default() },
         ModelState::Failed { reason, message } => {
             let message = Some(format!("{reason}: {message}"));
             ModelStart { name, state: "Failed", message, ready: None }

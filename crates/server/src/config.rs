@@ -1,9 +1,15 @@
 //! What a server is told.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::num::NonZeroUsize;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use modelwright_protocol::Limits;
+use modelwright_runtime::cpus;
+
+use crate::access::Access;
+use crate::control::ModelControl;
 
 /// Where a server listens and what it lets clients do.
 #[derive(Debug, Clone)]
@@ -16,8 +22,17 @@ pub struct ServerConfig {
     pub bounds: Bounds,
     /// Bounds on what a request may contain.
     pub limits: Limits,
+    /// Who may send requests to the data port, and whether over TLS. `None`: everybody, without.
+    pub access: Option<Arc<Access>>,
     /// How to end.
     pub drain: Drain,
+    /// Threads that read requests and write answers, each with a share of the connections. Default: one per processor that
+    /// the process may use.
+    pub io_threads: NonZeroUsize,
+    /// The share of requests that the log mentions, from 0 (none) to 1 (all). Default 0.
+    pub access_log: f64,
+    /// Who loads models again when the admin port is asked to. Default `None`: then it refuses.
+    pub control: Option<Arc<dyn ModelControl>>,
     /// When the process started, for the cold-start report. Default: when this value was made.
     pub started: Instant,
 }
@@ -30,7 +45,11 @@ impl Default for ServerConfig {
             admin_listen: local(9090),
             bounds: Bounds::default(),
             limits: Limits::default(),
+            access: None,
             drain: Drain::default(),
+            io_threads: cpus::available(),
+            access_log: 0.0,
+            control: None,
             started: Instant::now(),
         }
     }
@@ -59,8 +78,11 @@ pub struct Bounds {
     /// How long a client may leave an answer lying without taking a byte of it. Default 60 s. Then the connection is
     /// closed.
     pub write_timeout: Duration,
-    /// How long a request may wait and run. Default 60 s. More is answered with 504.
+    /// How long a request may wait and run, unless it asks for less. Default 60 s. More is answered with 504.
     pub request_timeout: Duration,
+    /// How old a connection of the data port may get, give or take a tenth, before its client is asked to open another,
+    /// which a load balancer may send to a newer server. No request is lost. Default 10 minutes; `None`: any age.
+    pub max_connection_age: Option<Duration>,
 }
 
 impl Default for Bounds {
@@ -75,6 +97,7 @@ impl Default for Bounds {
             body_read_timeout: Duration::from_mins(1),
             write_timeout: Duration::from_mins(1),
             request_timeout: Duration::from_mins(1),
+            max_connection_age: Some(Duration::from_mins(10)),
         }
     }
 }

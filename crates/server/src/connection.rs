@@ -1,59 +1,72 @@
-//! Accepting connections and speaking HTTP/1.1 or HTTP/2 on them.
+//! Speaking HTTP/1.1 or HTTP/2 on a connection, and ending it in order.
+//!
+//! A connection that has reached its age ends without losing a request: on HTTP/2 with a GOAWAY, on HTTP/1.1 with
+//! `Connection: close` on its next answer, because closing an idle one could cross a request on its way. An idle one that
+//! never asks again ends at the bound for idle connections.
 
 use std::convert::Infallible;
+use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use http::Request;
-use http_body_util::Full;
+use http::header::CONNECTION;
+use http::{HeaderValue, Request, Version};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::GracefulShutdown;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::net::TcpStream;
+use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
-use crate::answer::Response;
+use crate::access::{MaybeTls, Tls};
+use crate::answer::Outgoing;
 use crate::config::Bounds;
 
 /// The client's first bytes on HTTP/2; until they are there, or something else is, the protocol is open.
-const PREFACE: usize = 24;
-/// Requests at once on one HTTP/2 connection.
-const MAX_STREAMS: u32 = 32;
-/// How long to wait when the operating system gives no more connections.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// Requests at once on one HTTP/2 connection. A client of gRPC sends all that it has over one connection, and what is beyond
+/// this waits there unseen: it should be enough to fill every queue and batch. What requests cost is bounded elsewhere, by
+/// the memory of all of them together.
+const MAX_STREAMS: u32 = 256;
+/// What a client may send of one request before the server has read it. The protocol's 64 KiB would stop a tensor of a
+/// megabyte for a round trip sixteen times.
+const STREAM_WINDOW: u32 = 1 << 20;
+/// The same for all requests of a connection together: it bounds what the server holds of them before anybody counts it.
+const CONNECTION_WINDOW: u32 = 4 << 20;
+/// Larger than the protocol's 16 KiB, so that a tensor is fewer pieces.
+const MAX_FRAME: u32 = 64 << 10;
 /// hyper's least buffer for a head.
 const LEAST_HEADER_BYTES: usize = 8192;
 
-/// Accepts connections and hands their requests to a handler.
+/// Serves connections and hands their requests to a handler.
 pub(crate) struct Connections {
     builder: Arc<auto::Builder<TokioExecutor>>,
-    permits: Arc<Semaphore>,
     bounds: Bounds,
-    graceful: GracefulShutdown,
+    tls: Option<Tls>,
+    /// True when every connection is to end; each holds a receiver for as long as it lives.
+    ending: watch::Sender<bool>,
 }
 
 impl Connections {
     /// Connections that stay for many requests, of either protocol.
-    pub(crate) fn new(bounds: &Bounds) -> Self {
-        Self::with(bounds, auto::Builder::new(TokioExecutor::new()))
+    pub(crate) fn new(bounds: &Bounds, tls: Option<Tls>) -> Self {
+        Self::with(bounds, tls, auto::Builder::new(TokioExecutor::new()))
     }
 
     /// Connections for one request of HTTP/1.1 each.
     pub(crate) fn brief(bounds: &Bounds) -> Self {
         let mut builder = auto::Builder::new(TokioExecutor::new()).http1_only();
         builder.http1().keep_alive(false);
-        Self::with(bounds, builder)
+        Self::with(bounds, None, builder)
     }
 
-    fn with(bounds: &Bounds, mut builder: auto::Builder<TokioExecutor>) -> Self {
+    fn with(bounds: &Bounds, tls: Option<Tls>, mut builder: auto::Builder<TokioExecutor>) -> Self {
         let head = bounds.max_header_bytes.max(LEAST_HEADER_BYTES);
         // Not `pipeline_flush`: with it, hyper never sends the 400 for a head that it cannot parse.
         builder
@@ -66,85 +79,82 @@ impl Connections {
             .http2()
             .timer(TokioTimer::new())
             .max_concurrent_streams(MAX_STREAMS)
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .max_frame_size(MAX_FRAME)
             .max_header_list_size(u32::try_from(head).unwrap_or(u32::MAX))
             .keep_alive_interval(bounds.header_read_timeout)
             .keep_alive_timeout(bounds.header_read_timeout);
-        Self {
-            builder: Arc::new(builder),
-            permits: Arc::new(Semaphore::new(bounds.max_connections.clamp(1, Semaphore::MAX_PERMITS))),
-            bounds: *bounds,
-            graceful: GracefulShutdown::new(),
-        }
+        Self { builder: Arc::new(builder), bounds: *bounds, tls, ending: watch::Sender::new(false) }
     }
 
-    /// Accepts one connection and serves it on a task of its own. At the bound on connections, further ones wait in the
-    /// kernel's queue.
-    ///
-    /// Cancelling it between two connections loses none. What comes back can end the connection.
-    pub(crate) async fn accept<H, F>(&self, listener: &TcpListener, handler: &H) -> Option<AbortHandle>
+    /// Serves a connection on a task of its own, which holds `place` until it ends. What comes back can end it at once.
+    pub(crate) fn serve<H, F>(
+        &self,
+        stream: TcpStream,
+        place: impl Send + 'static,
+        handler: &H,
+    ) -> AbortHandle
     where
         H: Fn(Request<Incoming>) -> F + Clone + Send + 'static,
-        F: Future<Output = Response> + Send + 'static,
-    {
-        let Ok(permit) = Arc::clone(&self.permits).acquire_owned().await else { return None };
-        let stream = match listener.accept().await {
-            Ok((stream, _)) => stream,
-            Err(error) => {
-                // Mostly too many open files, which ends by itself; a tight loop would not help.
-                tracing::warn!(%error, "cannot accept a connection");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-                return None;
-            }
-        };
-        Some(self.serve(stream, permit, handler))
-    }
-
-    /// Accepts the connections that wait already, closes the listener, and says how many there were. They were promised to
-    /// their clients by the kernel, and closing the listener would reset them. Asks the kernel itself: tokio only knows
-    /// what it heard last.
-    pub(crate) fn accept_waiting<H, F>(&self, listener: TcpListener, handler: &H) -> io::Result<usize>
-    where
-        H: Fn(Request<Incoming>) -> F + Clone + Send + 'static,
-        F: Future<Output = Response> + Send + 'static,
-    {
-        let listener = listener.into_std()?;
-        let mut count = 0;
-        while let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned()
-            && let Ok((stream, _)) = listener.accept()
-        {
-            stream.set_nonblocking(true)?;
-            self.serve(TcpStream::from_std(stream)?, permit, handler);
-            count += 1;
-        }
-        Ok(count)
-    }
-
-    fn serve<H, F>(&self, stream: TcpStream, permit: OwnedSemaphorePermit, handler: &H) -> AbortHandle
-    where
-        H: Fn(Request<Incoming>) -> F + Clone + Send + 'static,
-        F: Future<Output = Response> + Send + 'static,
+        F: Future<Output = Outgoing> + Send + 'static,
     {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "cannot set TCP_NODELAY");
         }
-        let (pulse, bounds) = (Arc::new(Pulse::new()), self.bounds);
+        // Outside, so that it counts what the client says, and not the handshake.
+        let stream = MaybeTls::new(stream, self.tls.as_ref());
+        let pulse = Arc::new(Pulse::new());
         let io = TokioIo::new(Watched { stream, pulse: Arc::clone(&pulse) });
-        let handler = handler.clone();
-        let service = service_fn(move |request| {
-            let response = handler(request);
-            async move { Ok::<_, Infallible>(response.await.map(Full::new)) }
-        });
+        let service = {
+            let (handler, pulse) = (handler.clone(), Arc::clone(&pulse));
+            service_fn(move |request: Request<Incoming>| {
+                let pulse = Arc::clone(&pulse);
+                let http1 = request.version() <= Version::HTTP_11;
+                let response = handler(request);
+                async move {
+                    let mut response = response.await;
+                    if http1 && pulse.is_old() {
+                        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                    }
+                    Ok::<_, Infallible>(response)
+                }
+            })
+        };
         let connection = self.builder.serve_connection(io, service).into_owned();
-        let connection = self.graceful.watch(connection);
+        let (bounds, mut ending) = (self.bounds, self.ending.subscribe());
         let task = tokio::spawn(async move {
-            let _permit = permit;
-            tokio::select! {
-                result = pin!(connection) => {
-                    if let Err(error) = result {
-                        tracing::debug!(%error, "a connection ended early");
+            let _place = place;
+            let mut connection = pin!(connection);
+            let mut stops = pin!(pulse.stops(&bounds));
+            let mut aged = pin!(aged(bounds.max_connection_age));
+            let (mut told, mut old) = (false, false);
+            loop {
+                tokio::select! {
+                    // The connection first: it is what there mostly is to do.
+                    biased;
+                    result = &mut connection => {
+                        if let Err(error) = result {
+                            tracing::debug!(%error, "a connection ended early");
+                        }
+                        return;
+                    }
+                    // An error would say that nobody can tell any more; then the thread ends.
+                    _ = ending.wait_for(|ending| *ending), if !told => {
+                        told = true;
+                        connection.as_mut().graceful_shutdown();
+                    }
+                    () = &mut aged, if !old => {
+                        old = true;
+                        if pulse.grow_old() {
+                            connection.as_mut().graceful_shutdown();
+                        }
+                    }
+                    why = &mut stops => {
+                        tracing::debug!("a connection was closed: {why}");
+                        return;
                     }
                 }
-                why = pulse.stops(&bounds) => tracing::debug!("a connection was closed: {why}"),
             }
         });
         task.abort_handle()
@@ -152,8 +162,23 @@ impl Connections {
 
     /// Lets every connection finish the requests that it has; completes when all have.
     pub(crate) async fn finish(self) {
-        self.graceful.shutdown().await;
+        self.ending.send_replace(true);
+        self.ending.closed().await;
     }
+}
+
+/// Completes when a connection that begins now has reached its age.
+async fn aged(most: Option<Duration>) {
+    match most {
+        Some(most) => tokio::time::sleep(spread(most, RandomState::new().hash_one(0))).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// A time up to a tenth shorter or longer, so that connections that began together do not end together.
+fn spread(time: Duration, random: u64) -> Duration {
+    let part = (random % 2001) as f64 / 10_000.0;
+    time.mul_f64(0.9 + part)
 }
 
 /// What a client has done on its connection, as far as hyper has no timeout of its own for it.
@@ -162,20 +187,30 @@ struct Pulse {
     start: Instant,
     /// Bytes that came.
     heard: AtomicUsize,
+    /// The first of them are not those of HTTP/2.
+    http1: AtomicBool,
+    /// The connection has reached its age.
+    old: AtomicBool,
     /// Since when no byte could be written, in milliseconds from the start plus one; 0: writing goes well.
     stalled: AtomicU64,
 }
 
 impl Pulse {
     fn new() -> Self {
-        Self { start: Instant::now(), heard: AtomicUsize::new(0), stalled: AtomicU64::new(0) }
+        Self {
+            start: Instant::now(),
+            heard: AtomicUsize::new(0),
+            http1: AtomicBool::new(false),
+            old: AtomicBool::new(false),
+            stalled: AtomicU64::new(0),
+        }
     }
 
     /// Completes with the reason if the client does not even say which protocol it speaks (before that, hyper has no
     /// timeouts), or leaves an answer lying.
     async fn stops(&self, bounds: &Bounds) -> &'static str {
         tokio::time::sleep(bounds.header_read_timeout).await;
-        if self.heard.load(Ordering::Relaxed) < PREFACE {
+        if self.heard.load(Ordering::Relaxed) < PREFACE.len() {
             return "it said nothing";
         }
         loop {
@@ -186,6 +221,24 @@ impl Pulse {
         }
     }
 
+    fn read(&self, bytes: &[u8]) {
+        let before = self.heard.fetch_add(bytes.len(), Ordering::Relaxed);
+        let expected = PREFACE.get(before..).unwrap_or_default();
+        if expected.iter().zip(bytes).any(|(expected, byte)| expected != byte) {
+            self.http1.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// The connection has reached its age. Says whether the client can be told at once, which takes HTTP/2.
+    fn grow_old(&self) -> bool {
+        self.old.store(true, Ordering::Relaxed);
+        self.heard.load(Ordering::Relaxed) >= PREFACE.len() && !self.http1.load(Ordering::Relaxed)
+    }
+
+    fn is_old(&self) -> bool {
+        self.old.load(Ordering::Relaxed)
+    }
+
     fn stalled_for(&self) -> Duration {
         match self.stalled.load(Ordering::Relaxed) {
             0 => Duration::ZERO,
@@ -193,7 +246,7 @@ impl Pulse {
         }
     }
 
-    fn wrote(&self, result: &Poll<io::Result<usize>>) {
+    fn wrote<T>(&self, result: &Poll<io::Result<T>>) {
         if result.is_ready() {
             self.stalled.store(0, Ordering::Relaxed);
         } else if self.stalled.load(Ordering::Relaxed) == 0 {
@@ -208,7 +261,7 @@ impl Pulse {
 
 /// A stream that keeps a pulse.
 struct Watched {
-    stream: TcpStream,
+    stream: MaybeTls<TcpStream>,
     pulse: Arc<Pulse>,
 }
 
@@ -220,7 +273,7 @@ impl AsyncRead for Watched {
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         let result = Pin::new(&mut self.stream).poll_read(context, buffer);
-        self.pulse.heard.fetch_add(buffer.filled().len() - before, Ordering::Relaxed);
+        self.pulse.read(&buffer.filled()[before..]);
         result
     }
 }
@@ -251,7 +304,10 @@ impl AsyncWrite for Watched {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
+        let result = Pin::new(&mut self.stream).poll_flush(context);
+        // What is encrypted waits here for the client to read.
+        self.pulse.wrote(&result);
+        result
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -261,10 +317,12 @@ impl AsyncWrite for Watched {
 
 #[cfg(test)]
 mod tests {
-    use http::{HeaderValue, StatusCode};
+    use http::StatusCode;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
 
     use super::*;
+    use crate::acceptor::Acceptor;
 
     #[tokio::test]
     async fn connections_that_wait_when_the_listener_closes_are_served() {
@@ -277,15 +335,45 @@ mod tests {
             clients.push(client);
         }
         let text = HeaderValue::from_static("text/plain");
-        let handler =
-            move |_| std::future::ready(crate::answer::with_type(StatusCode::OK, text.clone(), "still here"));
-        let connections = Connections::new(&Bounds::default());
-        assert_eq!(connections.accept_waiting(listener, &handler).unwrap(), 3);
+        let handler = move |_| {
+            let answer = crate::answer::with_type(StatusCode::OK, text.clone(), "still here");
+            std::future::ready(answer.map(Into::into))
+        };
+        let connections = Connections::new(&Bounds::default(), None);
+        let waiting = Acceptor::new(listener, 10).close().unwrap();
+        assert_eq!(waiting.len(), 3);
+        for (stream, permit) in waiting {
+            connections.serve(TcpStream::from_std(stream).unwrap(), permit, &handler);
+        }
         for mut client in clients {
             let mut answer = String::new();
             client.read_to_string(&mut answer).await.unwrap();
             assert!(answer.ends_with("still here"), "{answer}");
         }
         assert!(TcpStream::connect(address).await.is_err());
+    }
+
+    #[test]
+    fn http2_is_told_by_its_first_bytes_however_they_come() {
+        let old = |pieces: &[&[u8]]| {
+            let pulse = Pulse::new();
+            for piece in pieces {
+                pulse.read(piece);
+            }
+            pulse.grow_old()
+        };
+        assert!(old(&[PREFACE, b"more"]) && old(&[&PREFACE[..3], &PREFACE[3..]]));
+        assert!(!old(&[b"POST /v2/models/add/infer HTTP/1.1"]) && !old(&[&PREFACE[..23]]) && !old(&[]));
+    }
+
+    #[test]
+    fn ages_are_spread_by_a_tenth() {
+        let age = Duration::from_mins(10);
+        assert_eq!(spread(age, 0), Duration::from_mins(9));
+        assert_eq!(spread(age, 1000), age);
+        assert!(spread(age, 2000).abs_diff(Duration::from_mins(11)) < Duration::from_millis(1));
+        for random in [1, 999, u64::MAX] {
+            assert!((540..=660).contains(&spread(age, random).as_secs()));
+        }
     }
 }

@@ -7,17 +7,26 @@ use std::time::{Duration, Instant};
 use futures::FutureExt;
 use http::header::{CONNECTION, EXPECT};
 use http::request::Parts;
-use http::{HeaderValue, Method, Request, StatusCode, Version};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Version};
 use hyper::body::Incoming;
 use modelwright_protocol::Limits;
-use modelwright_protocol::v2::{Live, ModelMetadata, ModelReady, Ready, ServerMetadata};
+use modelwright_protocol::v2::repository::RepositoryIndexRequest;
+use modelwright_protocol::v2::statistics::Statistics;
+use modelwright_protocol::v2::{self, Live, ModelMetadata, ModelReady, Ready, ServerMetadata};
 use modelwright_runtime::cpus;
 use serde::Serialize;
 
-use crate::answer::{self, Refusal, Response};
+use crate::access::{Access, Admitted, Denial};
+use crate::access_log::{AccessLog, Entry};
+use crate::answer::{self, Body, Outgoing, Refusal, Response};
 use crate::body::{Bodies, Upload};
+use crate::compress;
 use crate::config::ServerConfig;
+use crate::documents;
+use crate::explain;
+use crate::grpc;
 use crate::infer;
+use crate::label::Label;
 use crate::memory::keeping;
 use crate::metrics::Metrics;
 use crate::phase::Phase;
@@ -29,10 +38,15 @@ use crate::workers::Workers;
 pub(crate) const PANICKED: &str =
     "the server failed on this request; this is a bug, and the log has the details";
 
+/// The body of a request for the index says little.
+const MAX_INDEX_BODY: usize = 4 << 10;
 /// When to ask again for a model that is on its way.
 const RETRY_LOADING: Duration = Duration::from_secs(1);
 /// When to ask again for a model that failed to load, or of a server that ends.
 const RETRY_FAILED: Duration = Duration::from_secs(10);
+
+/// The extensions of the protocol that there are.
+const EXTENSIONS: [&str; 6] = v2::EXTENSIONS;
 
 /// What the handlers of the data port share.
 #[derive(Debug)]
@@ -43,8 +57,16 @@ pub(crate) struct Data {
     pub(crate) bodies: Bodies,
     pub(crate) workers: Workers,
     max_body_bytes: usize,
+    access: Option<Arc<Access>>,
     pub(crate) limits: Limits,
-    pub(crate) request_timeout: Duration,
+    request_timeout: Duration,
+    pub(crate) access_log: AccessLog,
+}
+
+/// The body of `GET /`.
+#[derive(Serialize)]
+struct Alive {
+    status: &'static str,
 }
 
 /// The body of `GET /v1/models`.
@@ -59,6 +81,21 @@ impl Data {
         ready.max_body_bytes().unwrap_or(self.max_body_bytes)
     }
 
+    /// The bytes that a request may have whose model is not known yet.
+    pub(crate) fn most_body_bytes(&self) -> usize {
+        let models = self.registry.snapshot();
+        let bounds = models.values().filter_map(|state| match state {
+            ModelState::Ready(ready) => Some(self.max_body_bytes(ready)),
+            _ => None,
+        });
+        bounds.max().unwrap_or(self.max_body_bytes)
+    }
+
+    /// How long a request to a model may wait and run.
+    pub(crate) fn request_timeout(&self, ready: &ReadyModel) -> Duration {
+        ready.request_timeout().unwrap_or(self.request_timeout)
+    }
+
     pub(crate) fn new(
         config: &ServerConfig,
         registry: Arc<Registry>,
@@ -68,6 +105,7 @@ impl Data {
         let workers = Workers::new(cpus::available());
         Self {
             max_body_bytes: config.bounds.max_body_bytes,
+            access: config.access.clone(),
             registry,
             metrics,
             phase,
@@ -75,24 +113,36 @@ impl Data {
             workers,
             limits: config.limits,
             request_timeout: config.bounds.request_timeout,
+            access_log: AccessLog::new(config.access_log),
         }
     }
 
     /// Answers a request, whatever happens.
-    pub(crate) async fn handle(self: Arc<Self>, request: Request<Incoming>) -> Response {
+    pub(crate) async fn handle(self: &Arc<Self>, request: Request<Incoming>) -> Outgoing {
+        if grpc::is_call(request.headers()) {
+            return grpc::answer(self, request).await;
+        }
         let in_flight = self.phase.begin_request();
         let (head, body) = request.into_parts();
         let mut upload = Upload::new(body);
-        let path = head.uri.path();
-        let route = Route::parse(path);
-        let mut count = Count::new(&self, route.as_ref());
-        let answer = self.answer(route.as_ref(), &head, &mut upload);
-        let mut response = match AssertUnwindSafe(answer).catch_unwind().await {
-            Ok(Ok(response)) => response,
-            Ok(Err(refusal)) => refusal.into_response(),
-            Err(_) => Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, PANICKED).into_response(),
+        let route = Route::parse(head.uri.path());
+        let mut count = Count::new(self, route.as_ref(), &head.method);
+        let mut admitted = Admitted::default();
+        let answer = async {
+            let answer = async {
+                admitted = self.admit(head.uri.path(), &head.headers).await?;
+                self.answer(route.as_ref(), &head, &mut upload).await
+            };
+            let answer = answer.await;
+            let response = answer.unwrap_or_else(Refusal::into_response);
+            compress::answer(&self.workers, &head.headers, response).await
         };
+        let mut response = AssertUnwindSafe(answer)
+            .catch_unwind()
+            .await
+            .unwrap_or_else(|_| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, PANICKED).into_response());
         count.status = Some(response.status());
+        (count.received, count.sent) = (upload.received(), response.body().len());
         let refused_early = !response.status().is_success() && upload.is_unread();
         if head.version > Version::HTTP_11 {
             // HTTP/2 has its own way to say goodbye and forbids this header.
@@ -105,7 +155,15 @@ impl Data {
             tokio::spawn(upload.discard(self.max_body_bytes));
         }
         // The request is there until its answer has left.
-        response.map(|body| keeping(body, in_flight))
+        response.map(|body| Body::from(keeping(body, (in_flight, admitted))))
+    }
+
+    /// Decides whether a client may go on, before anything else is looked at.
+    pub(crate) async fn admit(&self, path: &str, headers: &HeaderMap) -> Result<Admitted, Denial> {
+        match &self.access {
+            None => Ok(Admitted::default()),
+            Some(access) => access.admit(path, headers).await,
+        }
     }
 
     async fn answer(
@@ -119,7 +177,7 @@ impl Data {
             if head.method != Method::POST {
                 return Err(Refusal::method("POST"));
             }
-            return self.infer(route, head, upload).await;
+            return self.post(route, head, upload).await;
         }
         if head.method != Method::GET && head.method != Method::HEAD {
             return Err(Refusal::method("GET, HEAD"));
@@ -133,8 +191,9 @@ impl Data {
             Route::ServerMetadata => Ok(answer::json(&ServerMetadata {
                 name: "modelwright".to_owned(),
                 version: env!("CARGO_PKG_VERSION").to_owned(),
-                extensions: Vec::new(),
+                extensions: EXTENSIONS.map(str::to_owned).to_vec(),
             })),
+            Route::Alive => Ok(answer::json(&Alive { status: "alive" })),
             Route::Live => Ok(answer::json(&Live { live: true })),
             Route::Ready => self.ready(),
             Route::ModelMetadata(target) => {
@@ -147,30 +206,85 @@ impl Data {
                 self.model(target)?;
                 Ok(answer::json(&ModelReady { name: target.model.to_string(), ready: true }))
             }
+            Route::ModelConfig(target) => {
+                Ok(answer::json(&documents::config(&target.model, &self.model(target)?)))
+            }
+            Route::ModelStatistics(target) => {
+                let stats = documents::statistics(&target.model, &self.model(target)?);
+                Ok(answer::json(&Statistics { model_stats: vec![stats] }))
+            }
+            Route::Statistics => Ok(answer::json(&self.all_statistics())),
             Route::V1Models => {
                 let models = self.registry.snapshot();
                 Ok(answer::json(&V1Models { models: models.keys().map(String::as_str).collect() }))
             }
-            Route::Infer(_) | Route::V1Predict(_) | Route::Predict => Err(Refusal::method("POST")),
+            Route::RepositoryIndex
+            | Route::RepositoryControl(_)
+            | Route::Infer(_)
+            | Route::Explain(_)
+            | Route::V1Predict(_)
+            | Route::V1Explain(_)
+            | Route::Predict => Err(Refusal::method("POST")),
         }
     }
 
-    async fn infer(&self, route: &Route<'_>, head: &Parts, body: &mut Upload) -> Result<Response, Refusal> {
+    /// The routes that take a body.
+    async fn post(&self, route: &Route<'_>, head: &Parts, body: &mut Upload) -> Result<Response, Refusal> {
         match route {
             Route::Infer(target) => {
                 let ready = self.model(target)?;
                 infer::v2_infer(self, &target.model, ready, &head.headers, body).await
             }
+            Route::Explain(target) => {
+                let ready = self.model(target)?;
+                explain::v2_explain(self, &target.model, ready, &head.headers, body).await
+            }
+            Route::V1Explain(target) => {
+                let ready = self.model(target)?;
+                explain::v1_explain(self, &target.model, ready, &head.headers, body).await
+            }
             Route::V1Predict(target) => {
                 let ready = self.model(target)?;
-                infer::v1_predict(self, &target.model, ready, &head.headers, body).await
+                infer::v1_predict(self, ready, &head.headers, body).await
+            }
+            Route::RepositoryIndex => self.index(head, body).await,
+            Route::RepositoryControl(_) => {
+                let message = "models are not loaded and unloaded here; ask the admin port of a server that was started with \
+                               --repository-control";
+                Err(Refusal::new(StatusCode::FORBIDDEN, message))
             }
             _ => {
                 let name = self.only_model()?;
                 let ready = self.model(&Target { model: name.as_str().into(), version: None })?;
-                infer::v1_predict(self, &name, ready, &head.headers, body).await
+                infer::v1_predict(self, ready, &head.headers, body).await
             }
         }
+    }
+
+    /// `POST /v2/repository/index`: the models that there are, or those that answer.
+    async fn index(&self, head: &Parts, body: &mut Upload) -> Result<Response, Refusal> {
+        let body = self.bodies.read(&head.headers, body, MAX_INDEX_BODY).await?;
+        let wanted: RepositoryIndexRequest = if body.bytes.trim_ascii().is_empty() {
+            RepositoryIndexRequest::default()
+        } else {
+            serde_json::from_slice(&body.bytes).map_err(|error| {
+                Refusal::bad_request(format!("the body is not {{}} or {{\"ready\": true}}: {error}"))
+            })?
+        };
+        let models = self.registry.snapshot();
+        let shown = models.iter().filter(|(_, state)| !wanted.ready || state.why_not_ready().is_none());
+        let entries: Vec<_> = shown.map(|(name, state)| documents::index_entry(name, state)).collect();
+        Ok(answer::json(&entries))
+    }
+
+    /// Those of the models that answer: others have no version to count for.
+    pub(crate) fn all_statistics(&self) -> Statistics {
+        let models = self.registry.snapshot();
+        let ready = models.iter().filter_map(|(name, state)| match state {
+            ModelState::Ready(ready) => Some(documents::statistics(name, ready)),
+            _ => None,
+        });
+        Statistics { model_stats: ready.collect() }
     }
 
     fn ready(&self) -> Result<Response, Refusal> {
@@ -185,20 +299,20 @@ impl Data {
     }
 
     /// The model that a path names, if it answers.
-    fn model(&self, target: &Target<'_>) -> Result<ReadyModel, Refusal> {
-        let models = self.registry.snapshot();
+    pub(crate) fn model(&self, target: &Target<'_>) -> Result<ReadyModel, Refusal> {
         let name = target.model.as_ref();
-        let state = models.get(name).ok_or_else(|| {
+        let Some(state) = self.registry.get(name) else {
+            let models = self.registry.snapshot();
             let known = list(models.keys());
-            Refusal::not_found(format!(
-                "there is no model \"{}\"; the server has {known}",
-                route::excerpt(name)
-            ))
-        })?;
+            let message = format!("there is no model \"{}\"; the server has {known}", route::excerpt(name));
+            return Err(Refusal::not_found(message));
+        };
         let ready = match state {
             ModelState::Ready(ready) => ready,
-            ModelState::Loading => return Err(not_ready(name, state, RETRY_LOADING)),
-            ModelState::Failed { .. } => return Err(not_ready(name, state, RETRY_FAILED)),
+            ModelState::Loading => return Err(not_ready(name, &state, RETRY_LOADING)),
+            ModelState::Failed { .. } | ModelState::Unloaded => {
+                return Err(not_ready(name, &state, RETRY_FAILED));
+            }
         };
         match &target.version {
             Some(version) if version != ready.version() => {
@@ -207,7 +321,7 @@ impl Data {
                     format!("model \"{name}\" has no version \"{asked}\"; it serves version \"{served}\"");
                 Err(Refusal::not_found(message))
             }
-            _ => Ok(ready.clone()),
+            _ => Ok(ready),
         }
     }
 
@@ -229,26 +343,39 @@ impl Data {
     }
 }
 
-/// Counts a request when it has its status, or when it is dropped without one because its client has gone.
+/// Counts and logs a request when it has its status, or when it is dropped without one because its client has gone.
 struct Count<'a> {
     data: &'a Data,
+    method: &'a Method,
     model: Option<&'a str>,
-    route: &'static str,
+    label: Label,
     started: Instant,
     status: Option<StatusCode>,
+    received: usize,
+    sent: usize,
 }
 
 impl<'a> Count<'a> {
-    fn new(data: &'a Data, route: Option<&'a Route<'_>>) -> Self {
-        let (model, label) = (route.and_then(Route::model), route.map_or("none", Route::label));
-        Self { data, model, route: label, started: Instant::now(), status: None }
+    fn new(data: &'a Data, route: Option<&'a Route<'_>>, method: &'a Method) -> Self {
+        let (model, label) = (route.and_then(Route::model), route.map_or(Label::None, Route::label));
+        let started = Instant::now();
+        Self { data, method, model, label, started, status: None, received: 0, sent: 0 }
     }
 }
 
 impl Drop for Count<'_> {
     fn drop(&mut self) {
-        let known = self.model.filter(|model| self.data.registry.snapshot().contains_key(*model));
-        self.data.metrics.answered(known, self.route, self.status, self.started.elapsed());
+        let took = self.started.elapsed();
+        let known = self.data.metrics.answered(self.model, self.label, self.status, took);
+        self.data.access_log.request(&Entry {
+            method: self.method,
+            label: self.label,
+            model: self.model.filter(|_| known),
+            status: self.status,
+            took,
+            received: self.received,
+            sent: self.sent,
+        });
     }
 }
 

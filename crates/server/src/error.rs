@@ -29,6 +29,9 @@ pub enum Error {
     /// The thread of the admin port could not be started.
     #[error("cannot start the thread of the admin port: {0}")]
     AdminThread(#[source] io::Error),
+    /// A thread that serves the data port could not be started.
+    #[error("cannot start the threads of the data port: {0}")]
+    IoThread(#[source] io::Error),
 }
 
 impl Error {

@@ -23,28 +23,48 @@
 //!
 //! * [`registry`]: which models there are, and swapping one without a pause.
 //! * [`server`](mod@server): binding, accepting, draining.
-//! * `route`, `data`, `infer`, `body`, `memory`, `workers`, `answer`: from a request on the data port to its answer.
+//! * [`access`]: who may send requests, and TLS.
+//! * [`control`]: loading models again and taking them out of service, on request.
+//! * `threads`, `acceptor`, `connection`: the I/O threads of the data port and the connections that they are dealt.
+//! * `route`, `data`, `infer`, `explain`, `body`, `memory`, `workers`, `compress`, `answer`, `access_log`: from a request on the
+//!   data port to its answer.
+//! * `grpc`: the same for gRPC, on the same port.
+//! * `counters`, `sharded`, `label`, `documents`: what is counted of each model, and who asks for it.
 //! * `admin`, `metrics`, `coldstart`: the admin port, on a thread of its own so that work cannot starve probes.
 #![forbid(unsafe_code)]
 
+mod acceptor;
+pub mod access;
+mod access_log;
 mod admin;
 mod answer;
 mod body;
 mod coldstart;
+mod compress;
 pub mod config;
 mod connection;
+pub mod control;
+mod counters;
 mod data;
+mod documents;
 pub mod error;
+mod explain;
+mod grpc;
 mod infer;
+mod label;
 mod memory;
 mod metrics;
 mod phase;
 pub mod registry;
 mod route;
 pub mod server;
+mod sharded;
+mod threads;
 mod workers;
 
+pub use access::{Access, AccessConfig, AccessError, ClientLimits, Documents, Fetching, JwtConfig};
 pub use config::{Bounds, Drain, ServerConfig};
+pub use control::{ControlError, ModelControl};
 pub use error::Error;
 pub use registry::{ModelState, ReadyModel, Registry};
 pub use server::{BoundServer, DrainReport, Server};

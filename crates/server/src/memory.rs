@@ -1,6 +1,7 @@
 //! The memory that requests hold, counted over all of them.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,7 +15,7 @@ use crate::answer::Refusal;
 #[derive(Debug)]
 pub(crate) struct Memory {
     most: usize,
-    held: Mutex<usize>,
+    held: AtomicUsize,
 }
 
 /// What one request holds; given back when it is dropped.
@@ -26,17 +27,12 @@ pub(crate) struct Share {
 
 impl Memory {
     pub(crate) const fn new(most: usize) -> Self {
-        Self { most, held: Mutex::new(0) }
+        Self { most, held: AtomicUsize::new(0) }
     }
 
     /// A share of nothing.
     pub(crate) fn share(self: &Arc<Self>) -> Share {
         Share { memory: Arc::clone(self), bytes: 0 }
-    }
-
-    /// Nothing that can panic runs under the lock, so a poisoned one still holds a consistent count.
-    fn lock(&self) -> MutexGuard<'_, usize> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -47,22 +43,34 @@ impl Share {
         if more == 0 {
             return Ok(());
         }
-        let mut held = self.memory.lock();
-        let (alone, total) = (*held == self.bytes, held.saturating_add(more));
-        if total > self.memory.most && !alone {
+        let fits = |held: usize| {
+            let (alone, total) = (held == self.bytes, held.saturating_add(more));
+            (alone || total <= self.memory.most).then_some(total)
+        };
+        // Nothing else depends on the order in which shares grow and shrink.
+        let Ok(before) = self.memory.held.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits) else {
             let message = "the server holds as many requests as its memory allows; try again soon";
             return Err(Refusal::unavailable(message, Duration::from_secs(1)));
-        }
-        self.bytes += total - *held;
-        *held = total;
+        };
+        self.bytes += before.saturating_add(more) - before;
         Ok(())
+    }
+
+    /// Another share of the same memory, of nothing.
+    pub(crate) fn empty(&self) -> Self {
+        self.memory.share()
+    }
+
+    /// How many bytes are held.
+    pub(crate) const fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// Gives back what is held beyond so many bytes.
     pub(crate) fn shrink_to(&mut self, bytes: usize) {
         let less = self.bytes.saturating_sub(bytes);
         self.bytes -= less;
-        *self.memory.lock() -= less;
+        self.memory.held.fetch_sub(less, Ordering::Relaxed);
     }
 }
 
@@ -96,7 +104,7 @@ mod tests {
         assert!(memory.share().grow_to(1).is_err());
         drop(large);
         memory.share().grow_to(100).unwrap();
-        assert_eq!(*memory.lock(), 0);
+        assert_eq!(memory.held.load(Ordering::Relaxed), 0);
     }
 
     #[test]
@@ -119,8 +127,8 @@ mod tests {
         let mut answer = keeping(vec![1, 2, 3], share);
         let rest = answer.split_off(1);
         drop(answer);
-        assert_eq!((*memory.lock(), rest.as_ref()), (80, [2, 3].as_slice()));
+        assert_eq!((memory.held.load(Ordering::Relaxed), rest.as_ref()), (80, [2, 3].as_slice()));
         drop(rest);
-        assert_eq!(*memory.lock(), 0);
+        assert_eq!(memory.held.load(Ordering::Relaxed), 0);
     }
 }

@@ -1,38 +1,41 @@
-//! What the server counts, in the `OpenMetrics` text format.
+//! What the server tells a scraper, in the `OpenMetrics` text format.
 //!
 //! Labels come from closed sets: routes, classes of status codes, and the names of models that the registry knows.
 //! Anything else is `unknown`, so that no client can make the number of time series grow.
+//!
+//! What is counted per request is in [`crate::counters`] and read here when somebody asks, like the state of the models.
 
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use http::StatusCode;
-use modelwright_runtime::Outcome;
-use prometheus_client::encoding::EncodeLabelSet;
+use modelwright_runtime::LoadReport;
+use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
-use prometheus_client::metrics::counter::Counter;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet};
+use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::metrics::histogram::Histogram;
 
+use crate::counters::{CLASSES, Distribution, ModelCounters, ROW_BOUNDS, TIME_BOUNDS};
+use crate::label::Label;
 use crate::phase::Phase;
-use crate::registry::{ModelState, Registry};
+use crate::registry::{ModelState, ReadyModel, Registry};
+use crate::threads::OpenConnections;
 
-/// The class of requests whose clients went away before they were answered.
-const CANCELLED: &str = "cancelled";
 /// The label of requests that name no known model.
 const UNKNOWN: &str = "unknown";
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct RequestLabels {
-    model: String,
-    route: &'static str,
-    code: &'static str,
-}
+const NANOSECONDS: f64 = 1e9;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ModelLabels {
     model: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ThreadLabels {
+    thread: usize,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -41,6 +44,8 @@ struct InfoLabels {
     version: String,
     execution_provider: &'static str,
     runtime_version: String,
+    lane: &'static str,
+    weights: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -48,19 +53,20 @@ struct BuildLabels {
     version: &'static str,
 }
 
+/// Counters and histograms may carry examples with labels; none do.
+type NoExample = [(&'static str, &'static str); 0];
 type Seconds = Gauge<f64, AtomicU64>;
-type Times = Family<ModelLabels, Histogram, fn() -> Histogram>;
 type PerModel<G> = Family<ModelLabels, G>;
 
 /// All metrics of a server.
 #[derive(Debug)]
 pub(crate) struct Metrics {
     registry: prometheus_client::registry::Registry,
-    requests: Family<RequestLabels, Counter>,
-    request_time: Times,
-    inference_time: Times,
-    queue_time: Times,
+    models: Arc<Registry>,
+    unknown: Arc<ModelCounters>,
+    open: OpenConnections,
     in_flight: Gauge,
+    connections: Family<ThreadLabels, Gauge>,
     state: State,
 }
 
@@ -73,90 +79,161 @@ struct State {
     running: PerModel<Gauge>,
     load_time: PerModel<Seconds>,
     warm_up_time: PerModel<Seconds>,
+    run_time_fixed: PerModel<Seconds>,
+    run_time_per_row: PerModel<Seconds>,
+    most_batch_rows: PerModel<Gauge>,
+    sessions: PerModel<Gauge>,
+    busy: PerModel<Seconds>,
     info: Family<InfoLabels, Gauge>,
-}
-
-/// From 100 µs to 100 s, three to a decade.
-fn histogram() -> Histogram {
-    let decades = [1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0];
-    Histogram::new(decades.into_iter().flat_map(|start| [start, 2.5 * start, 5.0 * start]).chain([100.0]))
 }
 
 impl Metrics {
     /// `uptime` is how long the process has run already.
-    pub(crate) fn new(uptime: Duration) -> Self {
+    pub(crate) fn new(uptime: Duration, models: Arc<Registry>, open: OpenConnections) -> Self {
         let mut registry = prometheus_client::registry::Registry::default();
-        let times = || Times::new_with_constructor(histogram as fn() -> Histogram);
-        let metrics = Self {
-            requests: Family::default(),
-            request_time: times(),
-            inference_time: times(),
-            queue_time: times(),
-            in_flight: Gauge::default(),
-            state: State::default(),
-            registry: prometheus_client::registry::Registry::default(),
-        };
-        registry.register(
-            "modelwright_requests",
-            "Requests on the data port by model, route and class of the status code, or cancelled by the client",
-            metrics.requests.clone(),
-        );
-        registry.register(
-            "modelwright_request_duration_seconds",
-            "Time from a request's head to its answer",
-            metrics.request_time.clone(),
-        );
-        registry.register(
-            "modelwright_inference_duration_seconds",
-            "Time that a model computed",
-            metrics.inference_time.clone(),
-        );
-        registry.register(
-            "modelwright_queue_duration_seconds",
-            "Time that a request waited for a session",
-            metrics.queue_time.clone(),
-        );
+        let unknown = Arc::new(ModelCounters::new());
+        let counted = Counted { models: Arc::clone(&models), unknown: Arc::clone(&unknown) };
+        registry.register_collector(Box::new(counted));
+        let (in_flight, connections) = (Gauge::default(), Family::<ThreadLabels, Gauge>::default());
         registry.register(
             "modelwright_requests_in_flight",
             "Requests that are being worked on",
-            metrics.in_flight.clone(),
+            in_flight.clone(),
         );
-        metrics.state.register(&mut registry);
+        registry.register(
+            "modelwright_connections",
+            "Open connections of the data port by the thread that serves them",
+            connections.clone(),
+        );
+        let state = State::default();
+        state.register(&mut registry);
         register_process(&mut registry, uptime);
-        Self { registry, ..metrics }
+        Self { registry, models, unknown, open, in_flight, connections, state }
     }
 
-    /// Counts a request that was answered with a status, or whose client went away before.
+    /// Counts a request that was answered with a status, or whose client went away before. Says whether there is a model of
+    /// that name.
     pub(crate) fn answered(
         &self,
         model: Option<&str>,
-        route: &'static str,
+        label: Label,
         status: Option<StatusCode>,
         took: Duration,
-    ) {
-        let model = model.unwrap_or(UNKNOWN).to_owned();
-        let labels = RequestLabels { model, route, code: status.map_or(CANCELLED, code_class) };
-        self.requests.get_or_create(&labels).inc();
-        if status.is_none() {
-            return;
-        }
-        self.request_time.get_or_create(&ModelLabels { model: labels.model }).observe(took.as_secs_f64());
-    }
-
-    /// Counts a run.
-    pub(crate) fn ran(&self, model: &str, outcome: &Outcome) {
-        let labels = ModelLabels { model: model.to_owned() };
-        self.inference_time.get_or_create(&labels).observe(outcome.ran.as_secs_f64());
-        self.queue_time.get_or_create(&labels).observe(outcome.waited.as_secs_f64());
+    ) -> bool {
+        let counters = model.and_then(|name| self.models.counters_of(name));
+        counters.as_ref().unwrap_or(&self.unknown).answered(label, status, took);
+        counters.is_some()
     }
 
     /// All metrics as text.
-    pub(crate) fn text(&self, models: &Registry, phase: &Phase) -> Result<String, std::fmt::Error> {
+    pub(crate) fn text(&self, phase: &Phase) -> Result<String, std::fmt::Error> {
         self.in_flight.set(signed(phase.in_flight()));
-        self.state.read(models);
+        for (thread, count) in self.open.counts().into_iter().enumerate() {
+            self.connections.get_or_create(&ThreadLabels { thread }).set(signed(count));
+        }
+        self.state.read(&self.models);
         let mut text = String::new();
         encode(&mut text, &self.registry)?;
         Ok(text)
+    }
+}
+
+/// The counters of all models and of requests that name none.
+#[derive(Debug)]
+struct Counted {
+    models: Arc<Registry>,
+    unknown: Arc<ModelCounters>,
+}
+
+impl Collector for Counted {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let models = self.models.counters();
+        let known = models.iter().map(|(name, counters)| (name.as_str(), counters.as_ref()));
+        let all: Vec<_> = known.chain([(UNKNOWN, self.unknown.as_ref())]).collect();
+        encode_requests(&mut encoder, &all)?;
+        encode_histogram(
+            &mut encoder,
+            ("modelwright_request_duration_seconds", "Time from a request's head to its answer."),
+            &all,
+            |counters| seconds(&counters.request_times()),
+        )?;
+        encode_histogram(
+            &mut encoder,
+            ("modelwright_inference_duration_seconds", "Time that a model computed."),
+            &all,
+            |counters| seconds(&counters.inference_times()),
+        )?;
+        encode_histogram(
+            &mut encoder,
+            ("modelwright_queue_duration_seconds", "Time that a request waited for a session."),
+            &all,
+            |counters| seconds(&counters.queue_times()),
+        )?;
+        encode_histogram(
+            &mut encoder,
+            ("modelwright_batch_rows", "Rows of the run that a request was part of."),
+            &all,
+            |counters| scaled(&counters.batch_rows(), &ROW_BOUNDS, 1.0),
+        )
+    }
+}
+
+/// What an encoder takes for a histogram: the sum, the count, and the count of each bucket alone.
+struct Buckets {
+    sum: f64,
+    count: u64,
+    by_bound: Vec<(f64, u64)>,
+}
+
+fn encode_requests(
+    encoder: &mut DescriptorEncoder<'_>,
+    models: &[(&str, &ModelCounters)],
+) -> Result<(), std::fmt::Error> {
+    let help =
+        "Requests on the data port by model, route and class of the status code, or cancelled by the client.";
+    let mut family = encoder.encode_descriptor("modelwright_requests", help, None, MetricType::Counter)?;
+    for &(model, counters) in models {
+        for label in Label::ALL {
+            for (code, count) in CLASSES.into_iter().zip(counters.requests(label)) {
+                if count > 0 {
+                    let labels = [("model", model), ("route", label.as_str()), ("code", code)];
+                    family.encode_family(&labels)?.encode_counter::<NoExample, _, f64>(&count, None)?;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Models of which nothing has been observed are left out.
+fn encode_histogram(
+    encoder: &mut DescriptorEncoder<'_>,
+    (name, help): (&str, &str),
+    models: &[(&str, &ModelCounters)],
+    read: impl Fn(&ModelCounters) -> Buckets,
+) -> Result<(), std::fmt::Error> {
+    let mut family = encoder.encode_descriptor(name, help, None, MetricType::Histogram)?;
+    for &(model, counters) in models {
+        let Buckets { sum, count, by_bound } = read(counters);
+        if count > 0 {
+            let labels = [("model", model)];
+            family.encode_family(&labels)?.encode_histogram::<NoExample>(sum, count, &by_bound, None)?;
+        }
+    }
+    Ok(())
+}
+
+fn seconds(times: &Distribution<{ TIME_BOUNDS.len() }>) -> Buckets {
+    scaled(times, &TIME_BOUNDS, NANOSECONDS)
+}
+
+/// Buckets in another unit.
+fn scaled<const N: usize>(distribution: &Distribution<N>, bounds: &[u64; N], divisor: f64) -> Buckets {
+    let bound = |bound: u64| if bound == u64::MAX { f64::INFINITY } else { bound as f64 / divisor };
+    Buckets {
+        sum: distribution.sum as f64 / divisor,
+        count: distribution.count(),
+        by_bound: bounds.iter().map(|&at| bound(at)).zip(distribution.buckets).collect(),
     }
 }
 
@@ -189,6 +266,31 @@ impl State {
             self.warm_up_time.clone(),
         );
         registry.register(
+            "modelwright_model_run_fixed_seconds",
+            "What a run takes whatever its rows, fitted to the warm-up",
+            self.run_time_fixed.clone(),
+        );
+        registry.register(
+            "modelwright_model_run_row_seconds",
+            "What each row of a run adds to its time, fitted to the warm-up",
+            self.run_time_per_row.clone(),
+        );
+        registry.register(
+            "modelwright_model_max_batch_rows",
+            "The most rows of several requests in one run; 1 where requests are run one by one",
+            self.most_batch_rows.clone(),
+        );
+        registry.register(
+            "modelwright_model_sessions",
+            "Sessions that run side by side",
+            self.sessions.clone(),
+        );
+        registry.register(
+            "modelwright_model_busy_seconds",
+            "Time that the sessions of this revision have run, together; its rate by the number of sessions is their utilisation",
+            self.busy.clone(),
+        );
+        registry.register(
             "modelwright_model_info",
             "The version of each model that answers, and what runs it",
             self.info.clone(),
@@ -197,11 +299,21 @@ impl State {
 
     /// Reads the models' state; families are emptied first so that a removed model leaves nothing behind.
     fn read(&self, models: &Registry) {
-        for family in [&self.ready, &self.waiting, &self.waiting_bytes, &self.running] {
+        for family in [
+            &self.ready,
+            &self.waiting,
+            &self.waiting_bytes,
+            &self.running,
+            &self.most_batch_rows,
+            &self.sessions,
+        ] {
             family.clear();
         }
-        self.load_time.clear();
-        self.warm_up_time.clear();
+        for family in
+            [&self.load_time, &self.warm_up_time, &self.run_time_fixed, &self.run_time_per_row, &self.busy]
+        {
+            family.clear();
+        }
         self.info.clear();
         for (name, state) in models.snapshot().iter() {
             let labels = ModelLabels { model: name.clone() };
@@ -209,21 +321,35 @@ impl State {
                 self.ready.get_or_create(&labels).set(0);
                 continue;
             };
-            let (report, load) = (ready.model().report(), ready.model().load_now());
+            let load = ready.model().load_now();
             self.ready.get_or_create(&labels).set(1);
             self.waiting.get_or_create(&labels).set(signed(load.waiting));
             self.waiting_bytes.get_or_create(&labels).set(signed(load.waiting_bytes));
             self.running.get_or_create(&labels).set(signed(load.running));
-            self.load_time.get_or_create(&labels).set((report.library + report.session).as_secs_f64());
-            self.warm_up_time.get_or_create(&labels).set(report.warm_up.took.as_secs_f64());
-            let info = InfoLabels {
-                model: name.clone(),
-                version: ready.version().to_owned(),
-                execution_provider: report.execution_provider.as_str(),
-                runtime_version: report.runtime_version.clone(),
-            };
-            self.info.get_or_create(&info).set(1);
+            self.sessions.get_or_create(&labels).set(signed(load.capacity));
+            self.busy.get_or_create(&labels).set(load.busy.as_secs_f64());
+            self.describe(&labels, ready, ready.model().report());
         }
+    }
+
+    /// What loading a model decided and measured.
+    fn describe(&self, labels: &ModelLabels, ready: &ReadyModel, report: &LoadReport) {
+        self.load_time.get_or_create(labels).set((report.library + report.session).as_secs_f64());
+        self.warm_up_time.get_or_create(labels).set(report.warm_up.took.as_secs_f64());
+        if let Some(fit) = report.fit {
+            self.run_time_fixed.get_or_create(labels).set(fit.fixed.as_secs_f64());
+            self.run_time_per_row.get_or_create(labels).set(fit.per_row.as_secs_f64());
+        }
+        self.most_batch_rows.get_or_create(labels).set(signed(report.batching.max_batch_size));
+        let info = InfoLabels {
+            model: labels.model.clone(),
+            version: ready.version().to_owned(),
+            execution_provider: report.execution_provider.as_str(),
+            runtime_version: report.runtime_version.clone(),
+            lane: report.lane.as_str(),
+            weights: report.weights.as_str(),
+        };
+        self.info.get_or_create(&info).set(1);
     }
 }
 
@@ -245,36 +371,37 @@ fn signed(count: usize) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
 
-const fn code_class(status: StatusCode) -> &'static str {
-    match status.as_u16() / 100 {
-        1 => "1xx",
-        2 => "2xx",
-        3 => "3xx",
-        4 => "4xx",
-        _ => "5xx",
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn requests_are_counted_by_class_and_models_by_state() {
-        let metrics = Metrics::new(Duration::from_secs(5));
-        metrics.answered(Some("m"), "infer", Some(StatusCode::OK), Duration::from_millis(2));
-        metrics.answered(Some("m"), "infer", Some(StatusCode::NO_CONTENT), Duration::from_millis(2));
-        metrics.answered(None, "infer", Some(StatusCode::NOT_FOUND), Duration::from_millis(2));
-        metrics.answered(Some("m"), "infer", None, Duration::from_millis(2));
-        let models = Registry::new();
+        let models = Arc::new(Registry::new());
+        let metrics = Metrics::new(Duration::from_secs(5), Arc::clone(&models), OpenConnections::new(2));
         models.loading("m");
-        let text = metrics.text(&models, &Phase::default()).unwrap();
+        let took = Duration::from_millis(2);
+        metrics.answered(Some("m"), Label::Infer, Some(StatusCode::OK), took);
+        metrics.answered(Some("m"), Label::Infer, Some(StatusCode::NO_CONTENT), took);
+        metrics.answered(Some("m"), Label::Infer, None, took);
+        for nobody in [None, Some("made-up")] {
+            metrics.answered(nobody, Label::Infer, Some(StatusCode::NOT_FOUND), took);
+        }
+        models.counters_of("m").unwrap().ran(took, took, 1, 3);
+        let text = metrics.text(&Phase::new(2)).unwrap();
         for line in [
             "modelwright_requests_total{model=\"m\",route=\"infer\",code=\"2xx\"} 2",
-            "modelwright_requests_total{model=\"unknown\",route=\"infer\",code=\"4xx\"} 1",
+            "modelwright_requests_total{model=\"unknown\",route=\"infer\",code=\"4xx\"} 2",
             "modelwright_requests_total{model=\"m\",route=\"infer\",code=\"cancelled\"} 1",
             "modelwright_request_duration_seconds_count{model=\"m\"} 2",
+            "modelwright_request_duration_seconds_bucket{le=\"0.001\",model=\"m\"} 0",
+            "modelwright_request_duration_seconds_bucket{le=\"0.0025\",model=\"m\"} 2",
+            "modelwright_request_duration_seconds_bucket{le=\"+Inf\",model=\"m\"} 2",
+            "modelwright_request_duration_seconds_sum{model=\"m\"} 0.004",
+            "modelwright_batch_rows_bucket{le=\"2.0\",model=\"m\"} 0",
+            "modelwright_batch_rows_bucket{le=\"4.0\",model=\"m\"} 1",
             "modelwright_model_ready{model=\"m\"} 0",
+            "modelwright_connections{thread=\"1\"} 0",
             "modelwright_requests_in_flight 0",
             "modelwright_build_info{version=",
             "process_start_time_seconds ",
@@ -283,6 +410,6 @@ mod tests {
             assert!(text.contains(line), "{line} is missing in:\n{text}");
         }
         models.remove("m");
-        assert!(!metrics.text(&models, &Phase::default()).unwrap().contains("modelwright_model_ready{"));
+        assert!(!metrics.text(&Phase::new(2)).unwrap().contains("model=\"m\""));
     }
 }

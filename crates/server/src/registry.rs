@@ -4,81 +4,132 @@
 //! a request and no request waits for a replacement.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::path::PathBuf;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
 use modelwright_protocol::v1::View;
 use modelwright_runtime::LoadedModel;
+use tokio::sync::watch;
 
-/// A model that answers.
+use crate::counters::ModelCounters;
+use crate::explain::Explainer;
+
+/// A model that answers. Cloning it copies a handle.
 #[derive(Debug, Clone)]
-pub struct ReadyModel {
+pub struct ReadyModel(Arc<Served>);
+
+#[derive(Debug, Clone)]
+struct Served {
     version: String,
     model: Arc<LoadedModel>,
     fetched: Option<Duration>,
     max_body_bytes: Option<usize>,
+    request_timeout: Option<Duration>,
     view: Option<Arc<View>>,
+    explainer: Option<Arc<Explainer>>,
     since: Instant,
+    counters: Arc<ModelCounters>,
 }
 
 impl ReadyModel {
     /// A loaded model under a version: the display id of its revision, or `1` where there is none.
     pub fn new(version: impl Into<String>, model: Arc<LoadedModel>) -> Self {
-        let version = version.into();
-        Self { version, model, fetched: None, max_body_bytes: None, view: None, since: Instant::now() }
+        Self(Arc::new(Served {
+            version: version.into(),
+            model,
+            fetched: None,
+            max_body_bytes: None,
+            request_timeout: None,
+            view: None,
+            explainer: None,
+            since: Instant::now(),
+            counters: Arc::new(ModelCounters::new()),
+        }))
     }
 
     /// Adds how long getting the files took, for the cold-start report.
     #[must_use]
-    pub const fn with_fetch_time(mut self, took: Duration) -> Self {
-        self.fetched = Some(took);
-        self
+    pub fn with_fetch_time(self, took: Duration) -> Self {
+        self.with(|served| served.fetched = Some(took))
     }
 
     /// Sets the bytes of one request body, before and after inflating, in the place of
     /// [`Bounds::max_body_bytes`](crate::Bounds::max_body_bytes).
     #[must_use]
-    pub const fn with_max_body_bytes(mut self, bytes: usize) -> Self {
-        self.max_body_bytes = Some(bytes);
-        self
+    pub fn with_max_body_bytes(self, bytes: usize) -> Self {
+        self.with(|served| served.max_body_bytes = Some(bytes))
+    }
+
+    /// Sets how long a request may wait and run, in the place of
+    /// [`Bounds::request_timeout`](crate::Bounds::request_timeout).
+    #[must_use]
+    pub fn with_request_timeout(self, timeout: Duration) -> Self {
+        self.with(|served| served.request_timeout = Some(timeout))
     }
 
     /// Lets rows of V1 and `/predict` name the columns of the training data and answers its classes: for a model that was
     /// trained here, whose revision has a `schema.json`. The view must have been made with the signature of this model.
     #[must_use]
-    pub fn with_view(mut self, view: View) -> Self {
-        self.view = Some(Arc::new(view));
+    pub fn with_view(self, view: View) -> Self {
+        self.with(|served| served.view = Some(Arc::new(view)))
+    }
+
+    fn with(mut self, change: impl FnOnce(&mut Served)) -> Self {
+        change(Arc::make_mut(&mut self.0));
         self
     }
 
+    /// Lets integrated gradients explain predictions, by the `explain.onnx` of the same revision. It is loaded when it is
+    /// first asked for. The model needs a view, too.
+    #[must_use]
+    pub fn with_explain_model(self, path: impl Into<PathBuf>) -> Self {
+        self.with(|served| served.explainer = Some(Arc::new(Explainer::new(path.into()))))
+    }
+
+    /// What computes gradients, where the revision has it.
+    pub(crate) fn explainer(&self) -> Option<&Arc<Explainer>> {
+        self.0.explainer.as_ref()
+    }
+
     /// The columns and classes of the training data, where they are known.
-    pub const fn view(&self) -> Option<&Arc<View>> {
-        self.view.as_ref()
+    pub fn view(&self) -> Option<&Arc<View>> {
+        self.0.view.as_ref()
     }
 
     /// The model's own bound on a request body, where it has one.
-    pub const fn max_body_bytes(&self) -> Option<usize> {
-        self.max_body_bytes
+    pub fn max_body_bytes(&self) -> Option<usize> {
+        self.0.max_body_bytes
+    }
+
+    /// The model's own bound on the time of a request, where it has one.
+    pub fn request_timeout(&self) -> Option<Duration> {
+        self.0.request_timeout
     }
 
     /// The version.
     pub fn version(&self) -> &str {
-        &self.version
+        &self.0.version
     }
 
     /// The model.
-    pub const fn model(&self) -> &Arc<LoadedModel> {
-        &self.model
+    pub fn model(&self) -> &Arc<LoadedModel> {
+        &self.0.model
     }
 
     /// How long getting the files took, where that is known.
-    pub const fn fetched(&self) -> Option<Duration> {
-        self.fetched
+    pub fn fetched(&self) -> Option<Duration> {
+        self.0.fetched
     }
 
     /// When it became ready.
-    pub const fn since(&self) -> Instant {
-        self.since
+    pub fn since(&self) -> Instant {
+        self.0.since
+    }
+
+    /// What is counted of the model of this name, whatever its version.
+    pub(crate) fn counters(&self) -> &ModelCounters {
+        &self.0.counters
     }
 }
 
@@ -96,6 +147,8 @@ pub enum ModelState {
         /// What happened and what to do.
         message: String,
     },
+    /// It was taken out of service until somebody loads it again.
+    Unloaded,
 }
 
 impl ModelState {
@@ -104,6 +157,7 @@ impl ModelState {
         match self {
             Self::Ready(_) => None,
             Self::Loading => Some("is still loading".to_owned()),
+            Self::Unloaded => Some("was unloaded; load it again on the admin port".to_owned()),
             Self::Failed { reason, message } => Some(format!("failed with {reason}: {message}")),
         }
     }
@@ -115,7 +169,29 @@ pub type Models = BTreeMap<String, ModelState>;
 /// The models of a server, set by whoever loads them.
 #[derive(Debug, Default)]
 pub struct Registry {
-    models: RwLock<Arc<Models>>,
+    declared: RwLock<Declared>,
+    changes: watch::Sender<()>,
+}
+
+/// The counters of all models, by name.
+pub(crate) type Counters = BTreeMap<String, Arc<ModelCounters>>;
+
+/// Both maps have the same names.
+#[derive(Debug, Default)]
+struct Declared {
+    models: Arc<Models>,
+    counters: Arc<Counters>,
+}
+
+impl Declared {
+    /// Those that the name has had so far, or else those that its model brings.
+    fn counters_for(&self, name: &str, state: &ModelState) -> Arc<ModelCounters> {
+        let known = self.counters.get(name).cloned();
+        known.unwrap_or_else(|| match state {
+            ModelState::Ready(ready) => Arc::clone(&ready.0.counters),
+            _ => new_counters(),
+        })
+    }
 }
 
 impl Registry {
@@ -128,7 +204,7 @@ impl Registry {
     /// [`Registry::ready`].
     pub fn loading(&self, name: impl Into<String>) {
         let name = name.into();
-        self.change(|models| {
+        self.change(|models, _| {
             if !matches!(models.get(&name), Some(ModelState::Ready(_))) {
                 models.insert(name, ModelState::Loading);
             }
@@ -138,15 +214,29 @@ impl Registry {
     /// Puts a model into service, in the place of any other of that name. Requests that the other one has are still
     /// answered by it; its memory is given back after the last.
     pub fn ready(&self, name: impl Into<String>, model: ReadyModel) {
-        self.change(|models| {
-            models.insert(name.into(), ModelState::Ready(model));
+        let name = name.into();
+        self.change(|models, counters| {
+            let counters = counters.get(&name).cloned().unwrap_or_else(new_counters);
+            models.insert(name, ModelState::Ready(model.with(|served| served.counters = counters)));
         });
+    }
+
+    /// Takes a model that answers out of service until it is [`Registry::ready`] again; requests that it has are still
+    /// answered. Says whether it answered.
+    pub fn unload(&self, name: &str) -> bool {
+        self.change(|models, _| match models.get_mut(name) {
+            Some(state @ ModelState::Ready(_)) => {
+                *state = ModelState::Unloaded;
+                true
+            }
+            _ => false,
+        })
     }
 
     /// Says that a model could not be loaded. A model that answers already goes on answering.
     pub fn failed(&self, name: impl Into<String>, reason: impl Into<String>, message: impl Into<String>) {
         let name = name.into();
-        self.change(|models| {
+        self.change(|models, _| {
             if !matches!(models.get(&name), Some(ModelState::Ready(_))) {
                 let (reason, message) = (reason.into(), message.into());
                 models.insert(name, ModelState::Failed { reason, message });
@@ -154,21 +244,31 @@ impl Registry {
         });
     }
 
-    /// Takes a model out of service.
+    /// Forgets a model.
     pub fn remove(&self, name: &str) {
-        self.change(|models| {
+        self.change(|models, _| {
             models.remove(name);
         });
     }
 
     /// The state of one model.
     pub fn get(&self, name: &str) -> Option<ModelState> {
-        self.snapshot().get(name).cloned()
+        self.read().models.get(name).cloned()
     }
 
     /// All models at this moment.
     pub fn snapshot(&self) -> Arc<Models> {
-        Arc::clone(&self.models.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.read().models)
+    }
+
+    /// The counters of a model that is declared.
+    pub(crate) fn counters_of(&self, name: &str) -> Option<Arc<ModelCounters>> {
+        self.read().counters.get(name).cloned()
+    }
+
+    /// The counters of all models.
+    pub(crate) fn counters(&self) -> Arc<Counters> {
+        Arc::clone(&self.read().counters)
     }
 
     /// Why not every model answers: one line for each that does not, or that there is none. Empty if all do.
@@ -183,12 +283,38 @@ impl Registry {
             .collect()
     }
 
-    fn change(&self, change: impl FnOnce(&mut Models)) {
-        let mut models = self.models.write().unwrap_or_else(PoisonError::into_inner);
-        let mut next = Models::clone(&models);
-        change(&mut next);
-        *models = Arc::new(next);
+    /// Told of every change.
+    pub(crate) fn changes(&self) -> watch::Receiver<()> {
+        self.changes.subscribe()
     }
+
+    fn change<T>(&self, change: impl FnOnce(&mut Models, &Counters) -> T) -> T {
+        let mut declared = self.write();
+        let mut models = Models::clone(&declared.models);
+        let changed = change(&mut models, &declared.counters);
+        let counters =
+            models.iter().map(|(name, state)| (name.clone(), declared.counters_for(name, state))).collect();
+        let next = Declared { models: Arc::new(models), counters: Arc::new(counters) };
+        let former = std::mem::replace(&mut *declared, next);
+        drop(declared);
+        // Not under the lock: it may be the last handle of a model, whose end takes its time.
+        drop(former);
+        self.changes.send_replace(());
+        changed
+    }
+
+    /// Nothing that can panic runs under the lock but clones, so a poisoned one still holds a consistent state.
+    fn read(&self) -> RwLockReadGuard<'_, Declared> {
+        self.declared.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Declared> {
+        self.declared.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn new_counters() -> Arc<ModelCounters> {
+    Arc::new(ModelCounters::new())
 }
 
 #[cfg(test)]
@@ -208,6 +334,19 @@ mod tests {
         registry.remove("a");
         registry.remove("b");
         assert_eq!(registry.snapshot().len(), 0);
+    }
+
+    #[test]
+    fn counters_stay_with_the_name_while_it_is_declared() {
+        let registry = Registry::new();
+        registry.loading("a");
+        let counters = registry.counters_of("a").unwrap();
+        registry.failed("a", "ModelRejected", "no graph");
+        registry.loading("b");
+        assert!(Arc::ptr_eq(&counters, &registry.counters_of("a").unwrap()));
+        assert!(!registry.unload("a"), "it did not answer");
+        registry.remove("a");
+        assert!(registry.counters_of("a").is_none());
     }
 
     #[test]

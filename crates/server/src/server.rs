@@ -12,14 +12,17 @@ use http::Request;
 use hyper::body::Incoming;
 use tokio::net::TcpListener;
 
+use crate::acceptor::Acceptor;
 use crate::admin::{Admin, AdminThread};
 use crate::config::{Drain, ServerConfig};
-use crate::connection::Connections;
+use crate::control::Control;
 use crate::data::Data;
 use crate::error::Error;
 use crate::metrics::Metrics;
 use crate::phase::Phase;
 use crate::registry::{ModelState, Registry};
+use crate::sharded;
+use crate::threads::{IoThreads, OpenConnections};
 
 /// How long the last connections have to bring the request that their clients have sent.
 const SETTLE: Duration = Duration::from_millis(100);
@@ -43,19 +46,37 @@ impl Server {
         let admin_listener =
             listen(config.admin_listen, "--admin-listen").await?.into_std().map_err(admin_error)?;
 
-        let metrics = Arc::new(Metrics::new(config.started.elapsed()));
-        let phase = Phase::default();
+        let open = OpenConnections::new(config.io_threads.get());
+        let metrics = Arc::new(Metrics::new(config.started.elapsed(), Arc::clone(&registry), open.clone()));
+        let phase = Phase::new(config.io_threads.get());
         let admin = Admin {
             registry: Arc::clone(&registry),
             metrics: Arc::clone(&metrics),
             phase: phase.clone(),
+            control: Arc::new(Control::new(config.control.clone(), Arc::clone(&registry))),
             started: config.started,
         };
         let admin = AdminThread::start(admin_listener, &config.bounds, admin)?;
         let data = Arc::new(Data::new(&config, registry, metrics, phase));
-        let connections = Connections::new(&config.bounds);
-        Ok(BoundServer { listener, data_addr, admin, data, connections, drain: config.drain })
+        let tls = config.access.as_ref().and_then(|access| access.tls()).cloned();
+        let handler = || {
+            // A handle of each thread's own: counting its holders writes nothing that another thread reads.
+            let data = Arc::new(Arc::clone(&data));
+            move |request: Request<Incoming>| {
+                let data = Arc::clone(&data);
+                async move { data.handle(request).await }
+            }
+        };
+        let threads = IoThreads::start(&config.bounds, tls.as_ref(), open, on_thread_start, handler)?;
+        let acceptor = Acceptor::new(listener, config.bounds.max_connections);
+        Ok(BoundServer { acceptor, data_addr, admin, data, threads, drain: config.drain })
     }
+}
+
+/// What every I/O thread does first.
+fn on_thread_start(index: usize) {
+    sharded::enter(index);
+    modelwright_runtime::lane::enter_io_thread(index);
 }
 
 async fn listen(address: SocketAddr, option: &'static str) -> Result<TcpListener, Error> {
@@ -64,11 +85,11 @@ async fn listen(address: SocketAddr, option: &'static str) -> Result<TcpListener
 
 /// A server that has its ports.
 pub struct BoundServer {
-    listener: TcpListener,
+    acceptor: Acceptor,
     data_addr: SocketAddr,
     admin: AdminThread,
     data: Arc<Data>,
-    connections: Connections,
+    threads: IoThreads,
     drain: Drain,
 }
 
@@ -101,22 +122,24 @@ impl BoundServer {
 
     /// Serves until `shutdown` completes, then ends as the module's documentation says. Both ports are free afterwards.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> DrainReport {
-        let Self { listener, data_addr: _, admin, data, connections, drain } = self;
-        let handler = {
-            let data = Arc::clone(&data);
-            move |request: Request<Incoming>| Arc::clone(&data).handle(request)
-        };
-        accept_until(&connections, &listener, &handler, shutdown).await;
+        let Self { acceptor, data_addr: _, admin, data, mut threads, drain } = self;
+        accept_until(&acceptor, &mut threads, shutdown).await;
         tracing::info!(delay = ?drain.delay, grace = ?drain.grace, "shutting down");
         data.phase.start_draining();
-        accept_until(&connections, &listener, &handler, tokio::time::sleep(drain.delay)).await;
-        match connections.accept_waiting(listener, &handler) {
-            Ok(0) => {}
-            // A connection of which nothing has been read yet would be closed as an idle one.
-            Ok(_) => tokio::time::sleep(SETTLE).await,
+        accept_until(&acceptor, &mut threads, tokio::time::sleep(drain.delay)).await;
+        match acceptor.close() {
+            Ok(waiting) if waiting.is_empty() => {}
+            Ok(waiting) => {
+                for (stream, permit) in waiting {
+                    threads.deal(stream, permit);
+                }
+                // A connection of which nothing has been read yet would be closed as an idle one.
+                tokio::time::sleep(SETTLE).await;
+            }
             Err(error) => tracing::warn!(%error, "cannot take the connections that wait"),
         }
-        let report = finish(connections, &data, drain.grace).await;
+        data.phase.start_ending();
+        let report = finish(threads, &data, drain.grace).await;
         // Joining blocks, for milliseconds; the runtime need not wait for it.
         if tokio::task::spawn_blocking(move || admin.stop()).await.is_err() {
             tracing::error!("the admin port did not end");
@@ -125,29 +148,24 @@ impl BoundServer {
     }
 }
 
-/// Accepts connections until a future completes.
-async fn accept_until<H, F>(
-    connections: &Connections,
-    listener: &TcpListener,
-    handler: &H,
-    end: impl Future<Output = ()>,
-) where
-    H: Fn(Request<Incoming>) -> F + Clone + Send + 'static,
-    F: Future<Output = crate::answer::Response> + Send + 'static,
-{
+/// Deals connections to the threads until a future completes.
+async fn accept_until(acceptor: &Acceptor, threads: &mut IoThreads, end: impl Future<Output = ()>) {
     let mut end = std::pin::pin!(end);
     loop {
         tokio::select! {
             biased;
             () = &mut end => return,
-            _ = connections.accept(listener, handler) => {}
+            (stream, permit) = acceptor.accept() => match stream.into_std() {
+                Ok(stream) => threads.deal(stream, permit),
+                Err(error) => tracing::warn!(%error, "cannot hand a connection over"),
+            }
         }
     }
 }
 
 /// Waits for the requests that there are, at most for the grace period, and gives up the rest.
-async fn finish(connections: Connections, data: &Data, grace: Duration) -> DrainReport {
-    let mut finishing = std::pin::pin!(connections.finish());
+async fn finish(mut threads: IoThreads, data: &Data, grace: Duration) -> DrainReport {
+    let mut finishing = std::pin::pin!(threads.finish());
     if tokio::time::timeout(grace, &mut finishing).await.is_ok() {
         return DrainReport { abandoned: 0 };
     }

@@ -3,7 +3,15 @@
 //! The tests need ONNX Runtime; without it they fail with the command that gets it.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod access;
+mod access_log;
 mod admin;
+mod compression;
+mod connections;
+mod control;
+mod documents;
+mod explain;
+mod grpc;
 mod harness;
 mod hostile;
 mod lifecycle;

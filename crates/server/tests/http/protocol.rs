@@ -173,23 +173,38 @@ async fn an_output_that_json_cannot_carry_is_a_500_with_a_hint() {
     assert!(error.contains("\"y\": element 1 is NaN") && error.contains("binary"), "{error}");
 }
 
+/// The request and answer of the binary tensor extension, as tritonclient sends and reads them.
 #[tokio::test]
-async fn an_announced_binary_tensor_is_refused_with_the_way_out() {
-    let server = TestServer::start(&["add"]).await;
-    let request = server.client.post(server.url("/v2/models/add/infer")).body(ADD);
-    let answer = server.send(request.header("Inference-Header-Content-Length", ADD.len())).await;
-    assert_eq!(answer.status, 400);
-    assert!(answer.error().contains("binary_data=False"), "{answer:?}");
+async fn binary_tensors_go_both_ways() {
+    let server = TestServer::start(&["log"]).await;
+    let json = r#"{"parameters":{"binary_data_output":true},"inputs":[{"name":"x","shape":[2],"datatype":"FP32","parameters":{"binary_data_size":8}}]}"#;
+    let body = [json.as_bytes(), &1_f32.to_le_bytes(), &(-1_f32).to_le_bytes()].concat();
+    let request = server.client.post(server.url("/v2/models/log/infer")).body(body);
+    let answer = request.header("Inference-Header-Content-Length", json.len()).send().await.unwrap();
+    assert_eq!(answer.status(), 200);
+    assert_eq!(answer.headers()["content-type"], "application/octet-stream");
+    let length = answer.headers()["inference-header-content-length"].to_str().unwrap().parse().unwrap();
+    let body = answer.bytes().await.unwrap();
+    let (json, tail) = body.split_at(length);
+    let json: serde_json::Value = serde_json::from_slice(json).unwrap();
+    assert_eq!(json["outputs"][0]["parameters"]["binary_data_size"], 8);
+    assert_eq!(tail[..4], 0_f32.to_le_bytes());
+    assert!(f32::from_le_bytes(tail[4..].try_into().unwrap()).is_nan());
 }
 
-/// What tritonclient sends for JSON inputs when no outputs are named.
 #[tokio::test]
-async fn a_wish_for_binary_outputs_is_answered_with_json() {
+async fn a_length_of_the_json_that_does_not_fit_is_refused_by_its_name() {
     let server = TestServer::start(&["add"]).await;
-    let body = ADD.replacen('{', r#"{"parameters":{"binary_data_output":true},"#, 1);
-    let answer = server.post("/v2/models/add/infer", body).await;
+    for length in
+        ["abc".to_owned(), "-1".to_owned(), (ADD.len() + 1).to_string(), (ADD.len() - 1).to_string()]
+    {
+        let request = server.client.post(server.url("/v2/models/add/infer")).body(ADD);
+        let answer = server.send(request.header("Inference-Header-Content-Length", &length)).await;
+        assert_eq!(answer.status, 400, "{length}: {answer:?}");
+    }
+    let request = server.client.post(server.url("/v2/models/add/infer")).body(ADD);
+    let answer = server.send(request.header("Inference-Header-Content-Length", ADD.len())).await;
     assert_eq!(answer.status, 200, "{answer:?}");
-    assert_eq!(answer.body, server.post("/v2/models/add/infer", ADD).await.body);
 }
 
 #[tokio::test]
@@ -212,10 +227,20 @@ async fn the_content_type_does_not_matter() {
 #[case("GET", "/v2/models/add/versions/2/ready", 404, "version \"2\"")]
 #[case("POST", "/v2/models/add/versions/2/infer", 404, "version \"2\"")]
 #[case("POST", "/predict", 404, "\"add\", \"log\"")]
-#[case("GET", "/", 404, "GET /v2")]
+#[case("GET", "/v3", 404, "GET /, /v2")]
+#[case("POST", "/", 405, "GET, HEAD")]
 #[case("GET", "/v2/models/add/", 404, "there is no path \"/v2/models/add/\"")]
-#[case("POST", "/v2/repository/index", 404, "there is no path")]
-#[case("POST", "/v1/models/add:explain", 404, "there is no path")]
+#[case("POST", "/v2/repository/models/add/load", 403, "--repository-control")]
+#[case("POST", "/v2/repository/models/nope/unload", 403, "admin port")]
+#[case("GET", "/v2/repository/models/add/load", 405, "POST")]
+#[case("GET", "/v2/repository/index", 405, "POST")]
+#[case("POST", "/v2/models/add/config", 405, "GET, HEAD")]
+#[case("GET", "/v2/models/nope/config", 404, "there is no model \"nope\"")]
+#[case("GET", "/v2/models/nope/stats", 404, "there is no model \"nope\"")]
+#[case("GET", "/v2/models/add/versions/2/stats", 404, "version \"2\"")]
+#[case("GET", "/v2/models/add/versions/2/config", 404, "version \"2\"")]
+#[case("GET", "/v2/repository", 404, "there is no path")]
+#[case("POST", "/v1/models/nope:explain", 404, "there is no model \"nope\"")]
 #[case("POST", "/v2/health/live", 405, "GET, HEAD")]
 #[case("DELETE", "/v2/models/add", 405, "GET, HEAD")]
 #[case("GET", "/v2/models/add/infer", 405, "POST")]
