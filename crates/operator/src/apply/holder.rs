@@ -37,16 +37,14 @@ impl Writer<'_> {
 /// Whose an object is that has the name of a child of this Model.
 pub(super) fn holder<K: Kept>(object: &PartialObjectMeta<K>, model: &ModelKey, uid: &str) -> Holder {
     let name = object.name_any();
-    let former =
-        || object.owner_references().iter().any(|o| o.controller == Some(true) && o.name == model.name);
-    match ownership(&object.metadata, uid) {
+    match ownership(&object.metadata, &model.name, uid) {
         Ownership::Ours => Holder::Ours,
-        Ownership::FormerModels if former() => Holder::Other(Cause::new(
+        Ownership::FormerModels => Holder::Other(Cause::new(
             Reason::WaitingForDeletion,
             format!("{}/{name} of a deleted Model of this name is still going away", K::KIND),
         )),
         Ownership::Nobodys if is_labelled(object, model) => Holder::Ours,
-        Ownership::FormerModels | Ownership::Foreign | Ownership::Nobodys => {
+        Ownership::Foreign | Ownership::Nobodys => {
             Holder::Other(Cause::new(Reason::NameConflict, conflict(object)))
         }
     }

@@ -17,6 +17,7 @@ use modelwright_api::{
 };
 
 mod container;
+mod creation;
 mod job;
 mod pod;
 #[cfg(test)]
@@ -24,6 +25,8 @@ pub(crate) mod samples;
 #[cfg(test)]
 mod tests;
 pub mod text;
+
+pub use creation::refused_creation;
 
 /// What a pod suffers from.
 #[derive(Clone, Debug, PartialEq)]
@@ -128,10 +131,8 @@ pub fn pods_of_job<'a>(job: &Job, pods: impl IntoIterator<Item = &'a Pod>) -> Ve
 pub fn denial(deployment: &Deployment) -> Option<Cause> {
     let said = replica_failure(deployment)?.message.as_deref().unwrap_or("its pods cannot be made");
     let name = deployment.metadata.name.as_deref().unwrap_or_default();
-    let reason =
-        if said.contains("exceeded quota") { Reason::QuotaExceeded } else { Reason::AdmissionDenied };
     let message = text::one_line(&format!("Deployment {name}: {said}"), text::MAX_MESSAGE_BYTES);
-    Some(Cause::new(reason, message))
+    Some(Cause::new(refused_creation(said), message))
 }
 
 /// What a Deployment's own controller says if no pod can be made: a quota, or admission.

@@ -33,7 +33,9 @@ impl Written {
     }
 
     /// A status was written, and the server answered this.
-    pub(super) fn remember(&self, key: ModelKey, answer: Model) {
+    pub(super) fn remember(&self, key: ModelKey, mut answer: Model) {
+        // Nobody reads them, and as trees they are larger than the Model.
+        answer.metadata.managed_fields = None;
         self.models.lock().unwrap_or_else(PoisonError::into_inner).insert(key, Arc::new(answer));
     }
 

@@ -11,6 +11,7 @@ use k8s_openapi::api::{
     policy::v1::PodDisruptionBudget,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use modelwright_api::Model;
 
 /// Every object in the cluster that has to do with one Model. An object is here if it carries our labels, whoever owns it.
 #[derive(Clone, Debug, Default)]
@@ -48,19 +49,53 @@ pub enum Ownership {
     Foreign,
 }
 
-/// Whose an object with this metadata is, for the Model with this uid.
-pub fn ownership(metadata: &ObjectMeta, uid: &str) -> Ownership {
+/// Whose an object with this metadata is, for this Model.
+pub fn ownership_for(model: &Model, metadata: &ObjectMeta) -> Ownership {
+    let name = model.metadata.name.as_deref().unwrap_or_default();
+    ownership(metadata, name, model.metadata.uid.as_deref().unwrap_or_default())
+}
+
+/// Whose an object with this metadata is, for the Model with this name and uid.
+pub fn ownership(metadata: &ObjectMeta, name: &str, uid: &str) -> Ownership {
     let controller =
         metadata.owner_references.iter().flatten().find(|reference| reference.controller == Some(true));
     match controller {
         Some(owner) if owner.uid == uid => Ownership::Ours,
         Some(owner)
-            if owner.kind == modelwright_api::contract::KIND
+            if owner.name == name
+                && owner.kind == modelwright_api::contract::KIND
                 && owner.api_version.starts_with(modelwright_api::contract::GROUP) =>
         {
             Ownership::FormerModels
         }
         Some(_) => Ownership::Foreign,
         None => Ownership::Nobodys,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+    use serde_json::json;
+
+    use super::*;
+
+    #[rstest]
+    #[case("modelwright.dev/v1alpha1", "Model", "bc", "1", Ownership::Ours)]
+    #[case("modelwright.dev/v1alpha1", "Model", "bc", "0", Ownership::FormerModels)]
+    #[case("modelwright.dev/v1alpha1", "Model", "other", "2", Ownership::Foreign)]
+    #[case("example.com/v1", "Model", "bc", "3", Ownership::Foreign)]
+    #[case("apps/v1", "Deployment", "bc", "4", Ownership::Foreign)]
+    fn controller_decides_whose_an_object_is(
+        #[case] api_version: &str,
+        #[case] kind: &str,
+        #[case] name: &str,
+        #[case] uid: &str,
+        #[case] expected: Ownership,
+    ) {
+        let owner =
+            json!({"apiVersion": api_version, "kind": kind, "name": name, "uid": uid, "controller": true});
+        let metadata = serde_json::from_value(json!({"name": "bc", "ownerReferences": [owner]})).unwrap();
+        assert_eq!(ownership(&metadata, "bc", "1"), expected);
     }
 }

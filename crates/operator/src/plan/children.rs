@@ -18,6 +18,7 @@ use modelwright_api::{
 };
 
 use super::{
+    access,
     metadata::{Owner, selector, strings},
     verbatim,
 };
@@ -41,31 +42,48 @@ pub(super) fn service(model: &Model, owner: &Owner<'_>) -> Service {
     let type_ = written.and_then(|service| service.type_).unwrap_or_default();
     Service {
         metadata,
-        spec: Some(ServiceSpec { type_: Some(type_.as_str().to_owned()), ..ports_and_selector(owner) }),
+        spec: Some(ServiceSpec {
+            type_: Some(type_.as_str().to_owned()),
+            ..ports_and_selector(model, owner)
+        }),
         status: None,
     }
 }
 
 /// The Service without a virtual address, for clients that balance themselves.
-pub(super) fn headless_service(owner: &Owner<'_>) -> Service {
+pub(super) fn headless_service(model: &Model, owner: &Owner<'_>) -> Service {
     Service {
         metadata: owner.child(names::headless_service(owner.name)),
-        spec: Some(ServiceSpec { cluster_ip: Some("None".to_owned()), ..ports_and_selector(owner) }),
+        spec: Some(ServiceSpec { cluster_ip: Some("None".to_owned()), ..ports_and_selector(model, owner) }),
         status: None,
     }
 }
 
-fn ports_and_selector(owner: &Owner<'_>) -> ServiceSpec {
+/// What speaks TLS has another port, so that nobody who means the other finds it.
+fn ports_and_selector(model: &Model, owner: &Owner<'_>) -> ServiceSpec {
+    let (http, grpc) = if access::has_tls(model) {
+        let tls = Some(ports::SERVICE_TLS_PROTOCOL);
+        (service_port(ports::SERVICE_HTTPS_NAME, ports::SERVICE_HTTPS, tls), tls)
+    } else {
+        let http = service_port(ports::SERVICE_HTTP_NAME, ports::SERVICE_HTTP, None);
+        (http, Some(ports::SERVICE_GRPC_PROTOCOL))
+    };
     ServiceSpec {
         selector: Some(owner.server_selector()),
-        ports: Some(vec![ServicePort {
-            name: Some(ports::SERVICE_HTTP_NAME.to_owned()),
-            port: i32::from(ports::SERVICE_HTTP),
-            target_port: Some(IntOrString::String(ports::DATA_NAME.to_owned())),
-            protocol: Some("TCP".to_owned()),
-            ..ServicePort::default()
-        }]),
+        ports: Some(vec![http, service_port(ports::SERVICE_GRPC_NAME, ports::SERVICE_GRPC, grpc)]),
         ..ServiceSpec::default()
+    }
+}
+
+/// A port of a Service that leads to the data port.
+fn service_port(name: &str, port: u16, protocol: Option<&str>) -> ServicePort {
+    ServicePort {
+        name: Some(name.to_owned()),
+        port: i32::from(port),
+        target_port: Some(IntOrString::String(ports::DATA_NAME.to_owned())),
+        protocol: Some("TCP".to_owned()),
+        app_protocol: protocol.map(str::to_owned),
+        ..ServicePort::default()
     }
 }
 

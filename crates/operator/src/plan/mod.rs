@@ -23,12 +23,14 @@ use modelwright_api::{
 
 use serde::Serialize;
 
+pub use self::access::service_url;
 use self::{metadata::Owner, verbatim::verbatim};
 use crate::{
     observe::{Observed, Ownership, ownership},
     settings::Settings,
 };
 
+mod access;
 mod autoscaler;
 mod children;
 mod deployment;
@@ -321,7 +323,7 @@ impl Pass<'_> {
             ),
             service: change(Some(children::service(model, owner)), observed.service.as_ref()),
             headless_service: change(
-                Some(children::headless_service(owner)),
+                Some(children::headless_service(model, owner)),
                 observed.headless_service.as_ref(),
             ),
             disruption_budget: change(
@@ -359,7 +361,7 @@ impl Pass<'_> {
         let found = metadata.into_iter().filter_map(|(kind, metadata)| Some((kind, metadata?)));
         for (kind, metadata) in found {
             let name = metadata.name.as_deref().unwrap_or_default();
-            let (reason, text) = match ownership(metadata, self.owner.uid) {
+            let (reason, text) = match ownership(metadata, self.owner.name, self.owner.uid) {
                 Ownership::Ours | Ownership::Nobodys => continue,
                 Ownership::FormerModels => (
                     Reason::WaitingForDeletion,

@@ -18,7 +18,7 @@ use modelwright_api::{
 };
 
 use super::{
-    Revision,
+    Revision, access,
     children::serving,
     metadata::{Owner, selector, strings},
     overlay,
@@ -68,7 +68,9 @@ pub(super) fn template(request: &Request<'_>) -> Result<PodTemplateSpec, Cause> 
     let resolved = model.serving().map_err(|error| Cause::new(Reason::InvalidSpec, error.to_string()))?;
     let store = Store { uri: &revision.uri, secret: secret_of(model, &revision.uri) };
     let mut spec = pods::pod(model, owner, settings, store);
-    spec.volumes.get_or_insert_default().push(pods::empty_dir(paths::MODELS_VOLUME));
+    let volumes = spec.volumes.get_or_insert_default();
+    volumes.push(pods::empty_dir(paths::MODELS_VOLUME));
+    volumes.extend(access::secrets(model).map(|secret| secret.volume()));
     spec.termination_grace_period_seconds = Some(GRACE_SECONDS);
     // Replicas are for the loss of a node, so they would rather not share one.
     spec.topology_spread_constraints = Some(vec![TopologySpreadConstraint {
@@ -119,7 +121,9 @@ fn fetch(request: &Request<'_>, store: Store<'_>, image: &str) -> Container {
 fn serve(request: &Request<'_>, resolved: &ResolvedServing, image: &str) -> Container {
     let Request { model, owner, settings, revision, .. } = request;
     let mut serve = pods::container(containers::SERVE, image, settings, arguments(request, resolved));
-    serve.volume_mounts.get_or_insert_default().push(pods::mount(paths::MODELS_VOLUME, paths::MODELS, true));
+    let mounts = serve.volume_mounts.get_or_insert_default();
+    mounts.push(pods::mount(paths::MODELS_VOLUME, paths::MODELS, true));
+    mounts.extend(access::secrets(model).map(|secret| pods::mount(secret.volume, secret.path, true)));
     serve.env = Some(vec![
         pods::variable(environment::MODEL, owner.name),
         pods::variable(environment::NAMESPACE, owner.namespace),
@@ -170,20 +174,39 @@ fn arguments(request: &Request<'_>, resolved: &ResolvedServing) -> Vec<String> {
     ]
     .map(str::to_owned)
     .to_vec();
-    let Some(Serving { session, limits, .. }) = serving(request.model) else { return args };
-    let session = session.clone().unwrap_or_default();
-    let limits = limits.clone().unwrap_or_default();
-    let optional = [
-        ("--intra-op-threads", session.intra_op_threads.map(|threads| threads.to_string())),
-        ("--inter-op-threads", session.inter_op_threads.map(|threads| threads.to_string())),
-        ("--graph-optimization", session.graph_optimization.map(|level| format!("{level:?}"))),
-        ("--max-request-bytes", limits.max_request_bytes.map(|bytes| bytes.to_string())),
-        ("--max-queued-requests", limits.max_queued_requests.map(|requests| requests.to_string())),
-    ];
-    for (flag, value) in optional {
-        args.extend(value.into_iter().flat_map(|value| [flag.to_owned(), value]));
+    if let Some(serving) = serving(request.model) {
+        for (flag, value) in options(serving, resolved) {
+            args.extend(value.into_iter().flat_map(|value| [flag.to_owned(), value]));
+        }
+        args.extend(access::arguments(serving, request.settings));
     }
     args
+}
+
+/// The options of `serve` that the spec may set, and what it sets them to.
+fn options(serving: &Serving, resolved: &ResolvedServing) -> [(&'static str, Option<String>); 15] {
+    let batching = serving.batching.clone().unwrap_or_default();
+    let session = serving.session.clone().unwrap_or_default();
+    let cuda = session.cuda.clone().unwrap_or_default();
+    let limits = serving.limits.clone().unwrap_or_default();
+    let number = |number: Option<i32>| number.map(|number| number.to_string());
+    [
+        ("--max-batch-size", number(batching.max_batch_size)),
+        ("--max-queue-delay", batching.max_queue_delay),
+        ("--intra-op-threads", number(session.intra_op_threads)),
+        ("--inter-op-threads", number(session.inter_op_threads)),
+        ("--graph-optimization", session.graph_optimization.map(|level| format!("{level:?}"))),
+        ("--lane", session.lane.map(|lane| format!("{lane:?}"))),
+        ("--instances", number(session.instances)),
+        ("--weights", session.weights.map(|weights| format!("{weights:?}"))),
+        ("--memory-arena", session.memory_arena.map(|arena| arena.to_string())),
+        ("--cuda-memory-limit", resolved.session.cuda.memory_limit.map(|bytes| bytes.to_string())),
+        ("--cuda-convolution-search", cuda.convolution_search.map(|search| format!("{search:?}"))),
+        ("--max-request-bytes", limits.max_request_bytes.map(|bytes| bytes.to_string())),
+        ("--max-queued-requests", number(limits.max_queued_requests)),
+        ("--request-timeout", limits.request_timeout),
+        ("--max-connection-age", limits.max_connection_age),
+    ]
 }
 
 fn port(name: &str, number: u16) -> ContainerPort {

@@ -91,7 +91,8 @@ impl View<'_> {
     /// The Jobs that ask what is asked now, and the names of those that ask something else.
     fn attempts(&self) -> (Vec<Attempt<'_>>, Vec<&Job>) {
         let ours = self.observed.jobs.iter().filter(|job| {
-            ownership(&job.metadata, self.owner.uid) == Ownership::Ours && is_resolve(job, self.owner.name)
+            ownership(&job.metadata, self.owner.name, self.owner.uid) == Ownership::Ours
+                && is_resolve(job, self.owner.name)
         });
         let (mut attempts, mut others) = (Vec::new(), Vec::new());
         for job in ours {

@@ -15,7 +15,7 @@ use modelwright_api::{
 use crate::{
     apply::Applied,
     observe::{self, Observed, Ownership},
-    plan::Situation,
+    plan::{self, Situation},
     settings::Settings,
 };
 
@@ -123,15 +123,11 @@ fn counts(servers: &Servers<'_>) -> (i32, i32) {
 
 /// Where the Model answers, unless the Service of that name is somebody else's.
 fn url(facts: &Facts<'_>) -> Option<String> {
-    let metadata = &facts.model.metadata;
-    let uid = metadata.uid.as_deref().unwrap_or_default();
-    let foreign = facts
-        .observed
-        .service
-        .as_ref()
-        .is_some_and(|service| observe::ownership(&service.metadata, uid) == Ownership::Foreign);
-    let (name, namespace) = (metadata.name.as_deref()?, metadata.namespace.as_deref()?);
-    (!foreign).then(|| format!("http://{name}.{namespace}.svc"))
+    let foreign =
+        facts.observed.service.as_ref().is_some_and(|service| {
+            observe::ownership_for(facts.model, &service.metadata) == Ownership::Foreign
+        });
+    if foreign { None } else { plan::service_url(facts.model) }
 }
 
 /// The pods that take the Model's load, of every revision: an autoscaler whose target is the Model must average over all of them

@@ -29,11 +29,10 @@ pub(super) struct Servers<'a> {
 
 impl<'a> Servers<'a> {
     pub(super) fn of(model: &Model, observed: &'a Observed) -> Self {
-        let uid = model.metadata.uid.as_deref().unwrap_or_default();
         let deployment = observed
             .deployment
             .as_deref()
-            .filter(|deployment| observe::ownership(&deployment.metadata, uid) != Ownership::Foreign);
+            .filter(|deployment| observe::ownership_for(model, &deployment.metadata) != Ownership::Foreign);
         let is_server = |pod: &&Pod| label(pod, labels::ROLE) == Some(labels::ROLE_SERVER);
         let mut live: Vec<&Pod> = observed
             .pods

@@ -46,7 +46,8 @@ impl Packed {
     fn of(object: &impl Serialize, name: &str) -> Self {
         // An object that came as JSON can be written as such.
         let json = serde_json::to_vec(object).unwrap_or_default();
-        Self { name: name.into(), json: json.into() }
+        // A copy of the right size: what a buffer grew to in doubling, an allocator need not take back.
+        Self { name: name.into(), json: json.as_slice().into() }
     }
 
     fn unpacked<K: DeserializeOwned>(&self) -> Option<Arc<K>> {

@@ -16,6 +16,7 @@ use modelwright_api::{
 use crate::{
     causes::{self, JobState, PodCause, text},
     observe::{self, Observed, Ownership},
+    plan,
 };
 
 mod next;
@@ -272,18 +273,17 @@ fn of_pod(model: &Model, depth: usize, found: &PodCause, observed: &Observed) ->
 }
 
 fn of_service(model: &Model, observed: &Observed) -> Vec<Link> {
-    let (namespace, name) = next::place(model);
+    let (_, name) = next::place(model);
     let what = format!("Service {name}");
     let Some(service) = &observed.service else { return Vec::new() };
     if is_foreign(model, &service.metadata) {
         return vec![of_foreign(model, what)];
     }
-    vec![Link::new(1, Mark::Good, what, &format!("http://{name}.{namespace}.svc"))]
+    vec![Link::new(1, Mark::Good, what, &plan::service_url(model).unwrap_or_default())]
 }
 
 fn is_foreign(model: &Model, metadata: &ObjectMeta) -> bool {
-    let uid = model.metadata.uid.as_deref().unwrap_or_default();
-    observe::ownership(metadata, uid) == Ownership::Foreign
+    observe::ownership_for(model, metadata) == Ownership::Foreign
 }
 
 fn of_foreign(model: &Model, what: String) -> Link {

@@ -5,6 +5,7 @@ use modelwright_api::{Outcome, contract::annotations};
 use self::world::{World, digest, settings};
 use super::*;
 
+mod server;
 pub(crate) mod world;
 
 const SPEC: &str = r#"{"source": {"uri": "s3://m/x"}, "serving": {"replicas": 2}}"#;
