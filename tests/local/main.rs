@@ -8,6 +8,7 @@
 
 mod access;
 mod bad_data;
+mod clients;
 mod command;
 mod examples;
 mod manifests;

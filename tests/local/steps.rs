@@ -223,8 +223,30 @@ fn fetch_refuses_other_bytes_with_both_digests() {
     finished.expect_error(&[&right, &wrong]);
 }
 
+#[test]
+fn a_served_revision_is_loaded_again_and_taken_out_of_service_on_request() {
+    let bench = Workbench::new();
+    let mut command = serve_fetched(&bench, "add.onnx");
+    let arguments =
+        ["--repository-control", "--drain-delay", "0", "--max-connection-age", "0s", "--access-log", "1"];
+    let mut serving = Serving::start(command.args(arguments), 1);
+    let line = serving.line_starting_with("admin ");
+    let admin = line.split_whitespace().nth(1).unwrap().to_owned();
+    let control = |verb: &str| http("POST", &format!("{admin}/v2/repository/models/m/{verb}"), Some("{}"));
+    let ready = || http("GET", &format!("{}/ready", serving.url()), None).0;
+    assert_eq!((control("load").0, ready()), (200, 200));
+    assert_eq!((control("unload").0, ready()), (200, 503));
+    assert_eq!((control("load").0, ready()), (200, 200));
+    // Files that were changed are refused, and the model that is loaded goes on answering.
+    std::fs::write(bench.path("out/model.onnx"), "changed").unwrap();
+    let (status, message) = control("load");
+    assert!(status == 400 && message.contains("model.onnx"), "{status} {message}");
+    assert_eq!(ready(), 200);
+    serving.terminate().expect_code(0);
+}
+
 /// A fetched revision of one of the repository's small models, and `serve` for it.
-fn serve_fetched(bench: &Workbench, name: &str) -> Command {
+pub(crate) fn serve_fetched(bench: &Workbench, name: &str) -> Command {
     let file = bench.copy_fixture(name, name);
     let digest = modelwright_artifact::Digest::of(&std::fs::read(&file).unwrap()).to_string();
     let uri = format!("file:{}", file.display());
@@ -244,7 +266,7 @@ fn serve_from(bench: &Workbench, digest: &str) -> Command {
 }
 
 /// The reason in the termination log after `serve` ended with this code.
-fn ended(bench: &Workbench, command: &mut Command, code: i32) -> Value {
+pub(crate) fn ended(bench: &Workbench, command: &mut Command, code: i32) -> Value {
     let outcome = finish(command).expect_code(code).outcome();
     let logged: Value = serde_json::from_slice(&std::fs::read(bench.path("log")).unwrap()).unwrap();
     assert_eq!((&logged, &logged["ok"]), (&outcome, &json!(false)));

@@ -111,8 +111,15 @@ fn revision_holds_all_its_files_and_the_report_is_self_contained() {
     let bench = bench_with(&rows(200, false));
     let (id, _) = revision(&bench, &training(&[]));
     let folder = bench.path("data/models/default/shop/revisions").join(id);
-    for file in ["model.onnx", "metrics.json", "samples.json", "schema.json", "report.html", "manifest.json"]
-    {
+    for file in [
+        "model.onnx",
+        "explain.onnx",
+        "metrics.json",
+        "samples.json",
+        "schema.json",
+        "report.html",
+        "manifest.json",
+    ] {
         assert!(folder.join(file).is_file(), "{file}");
     }
     let report = std::fs::read_to_string(folder.join("report.html")).unwrap();

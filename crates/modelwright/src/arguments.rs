@@ -2,10 +2,17 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use modelwright_api::serving::ExecutionProvider;
 
+pub(crate) use self::session::SessionArguments;
+use self::session::{parse_duration, word};
+use crate::access::AccessArguments;
 use crate::cluster::{CheckArguments, OperatorArguments, PlanArguments, WhyArguments};
+
+mod session;
 
 /// Serve ONNX models from one manifest over the Open Inference Protocol.
 #[derive(Debug, Parser)]
@@ -32,11 +39,12 @@ pub(crate) enum Command {
     Run(RunArguments),
     Resolve(ResolveArguments),
     Fetch(FetchArguments),
-    Serve(ServeArguments),
+    Serve(Box<ServeArguments>),
     Operator(OperatorArguments),
     Plan(PlanArguments),
     Why(WhyArguments),
     CheckInstallation(CheckArguments),
+    HashKey(HashKeyArguments),
     /// Print Model's custom resource definition as YAML.
     Crd,
 }
@@ -59,12 +67,25 @@ pub(crate) struct RunArguments {
     #[arg(long, value_name = "DIR")]
     pub(crate) data_dir: Option<PathBuf>,
     /// Credentials of a Secret that a manifest names, as lines `KEY=value`. May be repeated. A Secret without such a
-    /// file is taken from this process's environment.
-    #[arg(long = "secret", value_name = "NAME=FILE.env", value_parser = parse_secret)]
+    /// file is taken from this process's environment. The Secret of `access.apiKeys` is a file with lines
+    /// `CLIENT=sha256:…` or a folder with a file for each client, and that of `access.tls` a folder with `tls.crt` and
+    /// `tls.key`.
+    #[arg(long = "secret", value_name = "NAME=PATH", value_parser = parse_secret)]
     pub(crate) secrets: Vec<(String, PathBuf)>,
     /// Exit as soon as every Model is ready (0) or one failed (1).
     #[arg(long)]
     pub(crate) once: bool,
+}
+
+/// Make a key for a client, and print its hash for the Secret of `serving.access.apiKeys`.
+///
+/// The key goes to standard error and the hash to standard output. Servers know hashes only, so a lost key is replaced and never
+/// found again.
+#[derive(Debug, Args)]
+pub(crate) struct HashKeyArguments {
+    /// Hash the key that standard input holds instead of making one.
+    #[arg(long)]
+    pub(crate) stdin: bool,
 }
 
 /// Find out what a source holds: its digest and its signature, or the reason why it cannot be served.
@@ -91,8 +112,8 @@ pub(crate) struct ResolveArguments {
     pub(crate) unless_fingerprint: Option<String>,
     /// The execution provider that the model is checked for. Both take the same models: what CUDA has no kernel for, ONNX
     /// Runtime computes on the CPU.
-    #[arg(long, value_enum, default_value_t = Provider::Cpu)]
-    pub(crate) execution_provider: Provider,
+    #[arg(long, default_value = "CPU", value_parser = word::<ExecutionProvider>(&["CPU", "CUDA"]))]
+    pub(crate) execution_provider: ExecutionProvider,
     #[command(flatten)]
     pub(crate) step: StepArguments,
 }
@@ -154,55 +175,38 @@ pub(crate) struct ServeArguments {
     /// Where health and metrics are.
     #[arg(long, value_name = "ADDR", default_value = ":9090", value_parser = parse_listen_address)]
     pub(crate) admin_listen: SocketAddr,
-    /// What computes the model. Asking for CUDA without having it is an error, never a silent fallback.
-    #[arg(long, value_enum, default_value_t = Provider::Cpu)]
-    pub(crate) execution_provider: Provider,
-    /// Threads that one operator of the graph may use.
-    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
-    pub(crate) intra_op_threads: Option<u16>,
-    /// Operators of the graph that may run at the same time.
-    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
-    pub(crate) inter_op_threads: Option<u16>,
-    /// How far ONNX Runtime rewrites the graph before it runs it.
-    #[arg(long, value_enum, default_value_t = GraphOptimization::All)]
-    pub(crate) graph_optimization: GraphOptimization,
+    #[command(flatten)]
+    pub(crate) session: SessionArguments,
     /// The largest request body, in bytes.
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) max_request_bytes: Option<u64>,
     /// Requests that may wait for the model; more are refused at once with 503.
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) max_queued_requests: Option<u32>,
+    #[command(flatten)]
+    pub(crate) access: AccessArguments,
     /// How long to keep serving after SIGTERM while the endpoint leaves its Service, in seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = 5)]
     pub(crate) drain_delay: u64,
     /// How long requests may take to finish after that, in seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     pub(crate) drain_grace: u64,
+    /// How long a request may wait and run before it is answered with 504, such as `30s`.
+    #[arg(long, value_name = "DURATION", default_value = "1m", value_parser = parse_duration)]
+    pub(crate) request_timeout: Duration,
+    /// How old a client's connection may get, give or take a tenth, before the client is asked to open another, so that
+    /// long-lived clients spread over new pods, such as `10m`. `0s`: any age.
+    #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = parse_duration)]
+    pub(crate) max_connection_age: Duration,
+    /// Let requests on the admin port load the model again from its folder, and take it out of service.
+    #[arg(long)]
+    pub(crate) repository_control: bool,
+    /// Log requests: `off`, or the share of them from 0 to 1, such as 0.01 for every hundredth.
+    #[arg(long, value_name = "off|RATE", default_value = "off", value_parser = parse_rate)]
+    pub(crate) access_log: f64,
     /// Also write the final JSON object to this file [default: /dev/termination-log in a pod].
     #[arg(long, value_name = "FILE")]
     pub(crate) termination_log: Option<PathBuf>,
-}
-
-/// ONNX Runtime execution providers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Provider {
-    #[value(name = "CPU")]
-    Cpu,
-    #[value(name = "CUDA")]
-    Cuda,
-}
-
-/// ONNX Runtime's graph optimisation levels.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum GraphOptimization {
-    #[value(name = "Disabled")]
-    Disabled,
-    #[value(name = "Basic")]
-    Basic,
-    #[value(name = "Extended")]
-    Extended,
-    #[value(name = "All")]
-    All,
 }
 
 /// Reads `HOST:PORT`, with an IP address as the host, `localhost`, or nothing for every address.
@@ -220,6 +224,17 @@ pub(crate) fn parse_listen_address(text: &str) -> Result<SocketAddr, String> {
         })?,
     };
     Ok(SocketAddr::new(address, port))
+}
+
+/// Reads `off` or a share from 0 to 1.
+fn parse_rate(text: &str) -> Result<f64, String> {
+    if text == "off" {
+        return Ok(0.0);
+    }
+    text.parse()
+        .ok()
+        .filter(|rate| (0.0..=1.0).contains(rate))
+        .ok_or_else(|| format!("{text:?} is not a share of requests: write off, or a number from 0 to 1"))
 }
 
 fn parse_secret(text: &str) -> Result<(String, PathBuf), String> {
@@ -262,6 +277,16 @@ mod tests {
         assert!(parse_listen_address("8080").unwrap_err().contains("HOST:PORT"));
         assert!(parse_listen_address("127.0.0.1:99999").unwrap_err().contains("0 to 65535"));
         assert!(parse_listen_address("example.com:80").unwrap_err().contains("IP address"));
+    }
+
+    #[test]
+    fn a_share_of_requests_is_off_or_between_none_and_all() {
+        for (text, rate) in [("off", 0.0), ("0", 0.0), ("0.01", 0.01), ("1", 1.0)] {
+            assert!((parse_rate(text).unwrap() - rate).abs() < f64::EPSILON, "{text}");
+        }
+        for wrong in ["on", "", "-1", "1.5", "NaN"] {
+            assert!(parse_rate(wrong).unwrap_err().contains("from 0 to 1"));
+        }
     }
 
     #[test]

@@ -102,13 +102,32 @@ impl From<modelwright_trainer::data::DataError> for Failure {
     }
 }
 
+impl From<modelwright_server::AccessError> for Failure {
+    fn from(error: modelwright_server::AccessError) -> Self {
+        use modelwright_server::AccessError as Error;
+        let message = error.to_string();
+        let (exit, reason) = match error {
+            Error::KeysMissing { .. } | Error::CertificateMissing { .. } => {
+                return Self::secret_missing(message);
+            }
+            Error::InvalidKeys { .. } => (ExitCode::InvalidConfiguration, "ApiKeysInvalid"),
+            Error::InvalidCertificate { .. } => (ExitCode::InvalidConfiguration, "CertificateInvalid"),
+            Error::Unreadable { .. } => (ExitCode::InputMissing, "CannotRead"),
+            Error::IssuerMismatch { .. } => (ExitCode::InvalidConfiguration, "IssuerMismatch"),
+            Error::IssuerUnreachable { .. } => (ExitCode::Unreachable, "IssuerUnreachable"),
+            Error::Thread(_) => (ExitCode::Bug, "Bug"),
+        };
+        Self::new(exit, reason, message)
+    }
+}
+
 impl From<modelwright_server::Error> for Failure {
     fn from(error: modelwright_server::Error) -> Self {
         use modelwright_server::Error;
         let (exit, reason) = match &error {
             Error::AddressInUse { .. } => (ExitCode::InvalidConfiguration, "AddressInUse"),
             Error::Bind { .. } => (ExitCode::InvalidConfiguration, "CannotListen"),
-            Error::AdminThread(_) => (ExitCode::Bug, "Bug"),
+            Error::AdminThread(_) | Error::IoThread(_) => (ExitCode::Bug, "Bug"),
         };
         Self::new(exit, reason, error.to_string())
     }
@@ -120,6 +139,7 @@ mod tests {
     use std::path::Path;
 
     use modelwright_artifact::onnx::OnnxError;
+    use modelwright_server::AccessError;
 
     use super::*;
 
@@ -141,6 +161,10 @@ mod tests {
                 source: std::io::ErrorKind::Other.into(),
             }
             .into(),
+            AccessError::InvalidKeys { file: "k".into(), line: 1, problem: String::new() }.into(),
+            AccessError::InvalidCertificate { path: "t".into(), problem: String::new() }.into(),
+            AccessError::IssuerMismatch { issuer: String::new(), says: String::new() }.into(),
+            AccessError::IssuerUnreachable { issuer: String::new(), problem: String::new() }.into(),
         ];
         let mut all: Vec<(String, u8)> =
             own.into_iter().map(|failure| (failure.reason, failure.exit.number())).collect();

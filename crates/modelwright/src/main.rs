@@ -1,6 +1,7 @@
 //! `modelwright`: serve ONNX models from one manifest over the Open Inference Protocol.
 #![forbid(unsafe_code)]
 
+mod access;
 mod arguments;
 mod cluster;
 mod command_line;
@@ -43,6 +44,7 @@ fn main() -> ProcessExit {
         Command::Plan(arguments) => cluster::plan::run(&arguments),
         Command::Why(arguments) => cluster::why::run(&arguments),
         Command::CheckInstallation(arguments) => cluster::check_installation::run(&arguments),
+        Command::HashKey(arguments) => steps::hash_key::run(&arguments),
         Command::Crd => steps::crd::run(),
     }
 }

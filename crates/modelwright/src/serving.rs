@@ -2,60 +2,113 @@
 
 use std::num::NonZeroUsize;
 use std::path::Path;
+use std::sync::Arc;
 
-use modelwright_api::defaults::{INTER_OP_THREADS, MAX_QUEUED_REQUESTS, ResolvedServing};
+use modelwright_api::contract::ExitCode;
+use modelwright_api::defaults::{MAX_QUEUED_REQUESTS, ResolvedBatching, ResolvedServing, ResolvedSession};
 use modelwright_api::serving as api;
-use modelwright_artifact::MODEL_FILE;
-use modelwright_runtime::{ExecutionProvider, GraphOptimization, LoadRequest, QueueBounds, cpus};
-use modelwright_server::Bounds;
+use modelwright_artifact::{Digest, MODEL_FILE};
+use modelwright_protocol::v1::View;
+use modelwright_runtime::{
+    BatchingRequest, ConvolutionSearch, ExecutionProvider, GraphOptimization, LaneChoice, LoadRequest,
+    LoadedModel, QueueBounds, ResourceOptions, Weights, cpus,
+};
+use modelwright_server::{Bounds, ReadyModel};
+use modelwright_trainer::export::EXPLAIN_FILE;
+use modelwright_trainer::export::schema::SCHEMA_FILE;
 
-use crate::arguments::{self, Provider, ServeArguments};
+use crate::arguments::ServeArguments;
+use crate::failure::Failure;
 
 /// For `run`: the model in a revision's folder, as its manifest wants it.
 pub(crate) fn from_manifest(folder: &Path, serving: &ResolvedServing) -> LoadRequest {
     LoadRequest {
-        path: folder.join(MODEL_FILE),
-        execution_provider: match serving.execution_provider {
-            api::ExecutionProvider::Cpu => ExecutionProvider::Cpu,
-            api::ExecutionProvider::Cuda => ExecutionProvider::Cuda,
-        },
-        instances: None,
-        intra_op_threads: serving.session.intra_op_threads.and_then(NonZeroUsize::new),
-        inter_op_threads: NonZeroUsize::new(serving.session.inter_op_threads),
-        graph_optimization: match serving.session.graph_optimization {
-            api::GraphOptimization::Disabled => GraphOptimization::Disabled,
-            api::GraphOptimization::Basic => GraphOptimization::Basic,
-            api::GraphOptimization::Extended => GraphOptimization::Extended,
-            api::GraphOptimization::All => GraphOptimization::All,
-        },
+        execution_provider: execution_provider(serving.execution_provider),
         queue: queue(serving.max_queued_requests),
         // What the manifest grants, but never more than the machine has.
         cpus: serving.cpus.map(|granted| granted.threads().min(cpus::available())),
+        ..request(folder, &serving.session, serving.batching)
     }
 }
 
 /// For `serve`.
 pub(crate) fn from_arguments(arguments: &ServeArguments) -> LoadRequest {
-    let threads = |threads: u16| NonZeroUsize::new(threads.into());
+    let options = &arguments.session;
     LoadRequest {
-        path: arguments.model_dir.join(MODEL_FILE),
-        execution_provider: match arguments.execution_provider {
-            Provider::Cpu => ExecutionProvider::Cpu,
-            Provider::Cuda => ExecutionProvider::Cuda,
-        },
-        instances: None,
-        intra_op_threads: arguments.intra_op_threads.and_then(threads),
-        inter_op_threads: arguments.inter_op_threads.map_or(NonZeroUsize::new(INTER_OP_THREADS), threads),
-        graph_optimization: match arguments.graph_optimization {
-            arguments::GraphOptimization::Disabled => GraphOptimization::Disabled,
-            arguments::GraphOptimization::Basic => GraphOptimization::Basic,
-            arguments::GraphOptimization::Extended => GraphOptimization::Extended,
-            arguments::GraphOptimization::All => GraphOptimization::All,
-        },
+        execution_provider: execution_provider(options.execution_provider),
         queue: queue(arguments.max_queued_requests.unwrap_or(MAX_QUEUED_REQUESTS)),
         // The runtime itself reads what the operator granted and the container's quota.
         cpus: None,
+        ..request(&arguments.model_dir, &options.session(), options.batching())
     }
+}
+
+fn request(folder: &Path, session: &ResolvedSession, batching: ResolvedBatching) -> LoadRequest {
+    let memory_limit = session.cuda.memory_limit.map(bytes);
+    LoadRequest {
+        instances: session.instances.and_then(NonZeroUsize::new),
+        intra_op_threads: session.intra_op_threads.and_then(NonZeroUsize::new),
+        inter_op_threads: NonZeroUsize::new(session.inter_op_threads),
+        graph_optimization: match session.graph_optimization {
+            api::GraphOptimization::Disabled => GraphOptimization::Disabled,
+            api::GraphOptimization::Basic => GraphOptimization::Basic,
+            api::GraphOptimization::Extended => GraphOptimization::Extended,
+            api::GraphOptimization::All => GraphOptimization::All,
+        },
+        lane: match session.lane {
+            api::Lane::Auto => LaneChoice::Auto,
+            api::Lane::Inline => LaneChoice::Inline,
+            api::Lane::Pooled => LaneChoice::Pooled,
+        },
+        weights: match session.weights {
+            api::Weights::Auto => Weights::Auto,
+            api::Weights::Copied => Weights::Copied,
+            api::Weights::Mapped => Weights::Mapped,
+        },
+        resources: ResourceOptions {
+            arena: session.memory_arena,
+            cuda_memory_limit: memory_limit,
+            convolution_search: match session.cuda.convolution_search {
+                api::ConvolutionSearch::Heuristic => ConvolutionSearch::Heuristic,
+                api::ConvolutionSearch::Exhaustive => ConvolutionSearch::Exhaustive,
+                api::ConvolutionSearch::Default => ConvolutionSearch::Default,
+            },
+        },
+        batching: Some(BatchingRequest {
+            max_batch_size: batching.max_batch_size.and_then(NonZeroUsize::new),
+            max_queue_delay: batching.max_queue_delay,
+        }),
+        // As many as the server has, whatever the manifest grants this model.
+        io_threads: Some(cpus::available()),
+        ..LoadRequest::new(folder.join(MODEL_FILE))
+    }
+}
+
+const fn execution_provider(provider: api::ExecutionProvider) -> ExecutionProvider {
+    match provider {
+        api::ExecutionProvider::Cpu => ExecutionProvider::Cpu,
+        api::ExecutionProvider::Cuda => ExecutionProvider::Cuda,
+    }
+}
+
+/// A loaded model with what its revision's folder holds beside it: the columns and classes of a model that was trained here, and
+/// what explains its predictions.
+pub(crate) fn ready(folder: &Path, digest: &Digest, model: LoadedModel) -> Result<ReadyModel, Failure> {
+    let view = view(folder, &model)?;
+    let ready = ReadyModel::new(digest.id(), Arc::new(model));
+    let Some(view) = view else { return Ok(ready) };
+    let (ready, explain) = (ready.with_view(view), folder.join(EXPLAIN_FILE));
+    // Revisions of earlier releases have none.
+    Ok(if explain.is_file() { ready.with_explain_model(explain) } else { ready })
+}
+
+/// The columns and classes of a model that was trained here; `None` for any other.
+fn view(folder: &Path, model: &LoadedModel) -> Result<Option<View>, Failure> {
+    let Ok(schema) = std::fs::read(folder.join(SCHEMA_FILE)) else { return Ok(None) };
+    View::from_schema(&schema, model.signature()).map(Some).map_err(|error| {
+        let message = format!("{}: {error}", folder.join(SCHEMA_FILE).display());
+        Failure::new(ExitCode::BadData, "SchemaUnusable", message)
+    })
 }
 
 /// A number of bytes of a manifest or argument as one of memory.

@@ -7,8 +7,8 @@ use std::time::Instant;
 
 use modelwright_api::contract::ExitCode;
 use modelwright_api::defaults::ResolvedServing;
+use modelwright_api::serving::Access;
 use modelwright_artifact::Progress;
-use modelwright_protocol::v1::View;
 use modelwright_runtime::LoadedModel;
 use modelwright_server::{ModelState, ReadyModel, Registry};
 use modelwright_trainer::export::Schema;
@@ -59,6 +59,8 @@ pub(super) struct Deployment {
     pub(super) registry: Arc<Registry>,
     pub(super) terminal: Terminal,
     pub(super) address: SocketAddr,
+    /// `http` or `https`.
+    pub(super) scheme: &'static str,
 }
 
 impl Deployment {
@@ -164,36 +166,43 @@ impl Deployment {
         let request = serving::from_manifest(&revision.folder, &serving);
         let loading = tokio::task::spawn_blocking(move || LoadedModel::load(&request));
         let model = match tokio::time::timeout(serving.startup_timeout, loading).await {
-            Ok(Ok(loaded)) => Arc::new(loaded?),
+            Ok(Ok(loaded)) => loaded?,
             Ok(Err(error)) => return Err(Failure::bug(format!("loading the model failed: {error}"))),
             Err(_) => return Err(timed_out(&serving)),
         };
-        let view = view(&revision.folder, &model)?;
-        let ready = ReadyModel::new(revision.digest.id(), model)
-            .with_max_body_bytes(serving::bytes(serving.max_request_bytes));
-        Ok(match view {
-            Some(view) => ready.with_view(view),
-            None => ready,
-        })
+        Ok(serving::ready(&revision.folder, &revision.digest, model)?
+            .with_max_body_bytes(serving::bytes(serving.max_request_bytes))
+            .with_request_timeout(serving.request_timeout))
+    }
+
+    /// What a request to try needs besides: a key or token of the reader's, and no proof of a name that a certificate has and
+    /// this machine has not.
+    fn credentials(&self) -> String {
+        let serving = self.entry.model.spec.serving.as_ref();
+        let access = serving.and_then(|serving| serving.access.as_ref());
+        let authenticates = access.is_some_and(Access::authenticates);
+        let insecure = if self.scheme == "https" { "--insecure " } else { "" };
+        let key = if authenticates { "-H \"Authorization: Bearer $KEY\" " } else { "" };
+        format!("{insecure}{key}")
     }
 
     /// Says that the model is ready, where, and how to call it.
     fn announce(&self, model: &LoadedModel, revision: &Revision) -> Result<(), Failure> {
         let name = self.entry.name();
-        let address = reachable(self.address);
-        let url = format!("http://{address}/v2/models/{name}");
+        let endpoint = format!("{}://{}", self.scheme, reachable(self.address));
+        let url = format!("{endpoint}/v2/models/{name}");
         self.terminal.print(&format!("ready {name} {url}"));
         let request = match sample_record(&revision.folder) {
-            Some(record) => Some((format!("http://{address}/v1/models/{name}:predict"), record)),
+            Some(record) => Some((format!("{endpoint}/v1/models/{name}:predict"), record)),
             None => request::sample(model.signature(), MOST_SAMPLE_ELEMENTS)
                 .map(|sample| (format!("{url}/infer"), sample)),
         };
         let Some((url, body)) = request else { return Ok(()) };
         let curl = if request::is_long(&body) {
             let file: PathBuf = self.folder.write_request(body.as_bytes())?;
-            request::curl_file(&url, &file)
+            request::curl_file(&self.credentials(), &url, &file)
         } else {
-            request::curl(&url, &body)
+            request::curl(&self.credentials(), &url, &body)
         };
         self.terminal.print(&format!("  {curl}"));
         Ok(())
@@ -209,15 +218,6 @@ fn timed_out(serving: &ResolvedServing) -> Failure {
             serving.startup_timeout.as_secs()
         ),
     )
-}
-
-/// The columns and classes of a model that was trained here; `None` for any other.
-fn view(folder: &Path, model: &LoadedModel) -> Result<Option<View>, Failure> {
-    let Ok(schema) = std::fs::read(folder.join(SCHEMA_FILE)) else { return Ok(None) };
-    View::from_schema(&schema, model.signature()).map(Some).map_err(|error| {
-        let message = format!("{}: {error}", folder.join(SCHEMA_FILE).display());
-        Failure::new(ExitCode::BadData, "SchemaUnusable", message)
-    })
 }
 
 /// A request with real values, for a model that was trained here.

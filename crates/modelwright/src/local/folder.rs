@@ -24,7 +24,16 @@ const TRAINING_RECORD: &str = "training.json";
 pub(crate) struct DataFolder {
     root: PathBuf,
     /// Held, never read: the operating system releases the lock when the process ends, however it ends.
-    _lock: File,
+    lock: File,
+}
+
+impl Drop for DataFolder {
+    /// Closing the file is not enough: a child process that is just being started holds a copy until it runs its own
+    /// program, and with it the lock.
+    fn drop(&mut self) {
+        // Closing comes next anyway.
+        let _ = self.lock.unlock();
+    }
 }
 
 impl DataFolder {
@@ -66,7 +75,7 @@ impl DataFolder {
             write!(lock, "{}", std::process::id())
         };
         write_process_id(&mut lock).map_err(|error| cannot_write(&path, &error))?;
-        Ok(Self { root, _lock: lock })
+        Ok(Self { root, lock })
     }
 
     /// The folder of one Model. Nothing is created yet.
@@ -302,6 +311,16 @@ mod tests {
         assert_eq!(failure.reason, "DataFolderInUse");
         assert!(failure.message.contains(&std::process::id().to_string()), "{}", failure.message);
         drop(first);
+        DataFolder::open(root.path()).unwrap();
+    }
+
+    #[test]
+    fn folder_is_free_as_soon_as_its_owner_drops_it_even_if_a_child_process_still_has_the_file() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = DataFolder::open(root.path()).unwrap();
+        // As after a fork: another descriptor of the same open file.
+        let _of_a_child = folder.lock.try_clone().unwrap();
+        drop(folder);
         DataFolder::open(root.path()).unwrap();
     }
 

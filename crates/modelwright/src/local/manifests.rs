@@ -131,9 +131,14 @@ fn shared_names(entries: &[Entry]) -> Vec<String> {
     namespaces.into_iter().map(problem).collect()
 }
 
-/// Credentials by the name of their Secret, from `--secret` files.
+/// What `--secret` gives, by the name of the Secret.
 #[derive(Debug, Default)]
-pub(crate) struct Secrets(BTreeMap<String, Credentials>);
+pub(crate) struct Secrets {
+    /// Of stores.
+    credentials: BTreeMap<String, Credentials>,
+    /// Where those of `spec.serving.access` are; the server reads them itself, and again when they change.
+    paths: BTreeMap<String, PathBuf>,
+}
 
 impl Secrets {
     /// Reads the files; a name that no Model refers to is a mistake.
@@ -144,13 +149,25 @@ impl Secrets {
             .flat_map(|entry| entry.model.spec.secret_references())
             .map(|reference| reference.name.as_str())
             .collect();
-        let mut secrets = BTreeMap::new();
+        let of_access: Vec<&str> =
+            entries.iter().flat_map(|entry| entry.model.spec.access_secrets()).collect();
+        let mut secrets = Self::default();
         for (name, file) in files {
-            if !named.contains(&name.as_str()) {
-                let known = if named.is_empty() { "none".to_owned() } else { named.join(", ") };
+            let (is_of_store, is_of_access) =
+                (named.contains(&name.as_str()), of_access.contains(&name.as_str()));
+            if !is_of_store && !is_of_access {
+                let all: Vec<&str> = named.iter().chain(&of_access).copied().collect();
+                let known = if all.is_empty() { "none".to_owned() } else { all.join(", ") };
                 return Err(invalid(format!(
                     "--secret {name}: no Model names this Secret; they name {known}"
                 )));
+            }
+            let twice = || invalid(format!("--secret {name} is given twice; one file per Secret"));
+            if is_of_access && secrets.paths.insert(name.clone(), file.clone()).is_some() {
+                return Err(twice());
+            }
+            if !is_of_store {
+                continue;
             }
             let text = std::fs::read_to_string(file).map_err(|error| {
                 let message = format!("--secret {name}: cannot read {}: {error}", file.display());
@@ -158,11 +175,21 @@ impl Secrets {
             })?;
             let credentials = Credentials::from_env_file(&text)
                 .map_err(|error| invalid(format!("--secret {name}: {}: {error}", file.display())))?;
-            if secrets.insert(name.clone(), credentials).is_some() {
-                return Err(invalid(format!("--secret {name} is given twice; one file per Secret")));
+            if secrets.credentials.insert(name.clone(), credentials).is_some() {
+                return Err(twice());
             }
         }
-        Ok(Self(secrets))
+        Ok(secrets)
+    }
+
+    /// Where a Secret of `spec.serving.access` is; `what` says what it must be.
+    pub(crate) fn path(&self, name: &str, what: &str) -> Result<PathBuf, Failure> {
+        self.paths.get(name).cloned().ok_or_else(|| {
+            let message = format!(
+                "the Secret {name} of spec.serving.access is not on this machine: pass --secret {name}={what}"
+            );
+            Failure::new(ExitCode::InputMissing, "CredentialsMissing", message)
+        })
     }
 
     /// The credentials for a uri.
@@ -178,7 +205,7 @@ impl Secrets {
             let is_store = ["s3:", "gs:", "az:"].iter().any(|scheme| uri.starts_with(scheme));
             return Ok(if is_store { environment::credentials() } else { Credentials::default() });
         };
-        if let Some(credentials) = self.0.get(name) {
+        if let Some(credentials) = self.credentials.get(name) {
             return Ok(credentials.clone());
         }
         let credentials = environment::credentials();

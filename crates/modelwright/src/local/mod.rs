@@ -1,5 +1,6 @@
 //! `modelwright run`: the whole way from manifests to endpoints, in one process on one machine.
 
+mod access;
 mod deployment;
 mod folder;
 mod manifests;
@@ -83,7 +84,10 @@ async fn serve_until_told(
 ) -> Result<ProcessExit, Failure> {
     let mut termination = Termination::listen()?;
     let registry = Arc::new(Registry::new());
-    let bound = Server::bind(server_config(arguments, &prepared.entries)?, Arc::clone(&registry)).await?;
+    let access = crate::access::open(access::config(&prepared.entries, &prepared.secrets)?).await?;
+    let scheme = crate::access::scheme(access.as_ref());
+    let config = ServerConfig { access, ..server_config(arguments, &prepared.entries)? };
+    let bound = Server::bind(config, Arc::clone(&registry)).await?;
     let address = bound.data_addr();
     terminal.print(&format!("admin http://{}", bound.admin_addr()));
     let (stop, stopped) = oneshot::channel::<()>();
@@ -106,6 +110,7 @@ async fn serve_until_told(
             registry: Arc::clone(&registry),
             terminal: terminal.clone(),
             address,
+            scheme,
         };
         // Hashing gigabytes is work: on a thread of its own it does not delay requests to models that serve already.
         let (runtime, mut ended) = (tokio::runtime::Handle::current(), ended.clone());
@@ -149,7 +154,11 @@ async fn serve_until_told(
 fn server_config(arguments: &RunArguments, entries: &[Entry]) -> Result<ServerConfig, Failure> {
     let mut config = ServerConfig::default();
     for entry in entries {
-        serving::admit(&mut config.bounds, serving(entry)?.max_request_bytes);
+        let serving = serving(entry)?;
+        serving::admit(&mut config.bounds, serving.max_request_bytes);
+        // One port serves all Models, so the shortest of their ages holds.
+        let age = Some(serving.max_connection_age);
+        config.bounds.max_connection_age = config.bounds.max_connection_age.min(age);
     }
     Ok(ServerConfig {
         listen: arguments.listen,

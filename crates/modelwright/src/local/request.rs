@@ -93,14 +93,14 @@ pub(crate) fn is_long(request: &str) -> bool {
     request.len() > LONGEST_ON_COMMAND_LINE
 }
 
-/// The command that sends a request written on the command line.
-pub(crate) fn curl(url: &str, request: &str) -> String {
-    format!("curl -s {} -d {}", quote(url), quote(request))
+/// The command that sends a request written on the command line, with these options.
+pub(crate) fn curl(options: &str, url: &str, request: &str) -> String {
+    format!("curl -s {options}{} -d {}", quote(url), quote(request))
 }
 
 /// The command that sends a request from a file.
-pub(crate) fn curl_file(url: &str, file: &Path) -> String {
-    format!("curl -s {} -d {}", quote(url), quote(&format!("@{}", file.display())))
+pub(crate) fn curl_file(options: &str, url: &str, file: &Path) -> String {
+    format!("curl -s {options}{} -d {}", quote(url), quote(&format!("@{}", file.display())))
 }
 
 /// Quotes a word for a POSIX shell.

@@ -1,8 +1,9 @@
 //! The steps of a deployment on their own, as pods run them: each ends with an exit code of the contract and, but for
-//! `crd`, a final JSON object.
+//! `crd` and `hash-key`, a final JSON object.
 
 pub(crate) mod crd;
 pub(crate) mod fetch;
+pub(crate) mod hash_key;
 pub(crate) mod resolve;
 mod secret;
 pub(crate) mod serve;

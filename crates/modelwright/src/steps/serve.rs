@@ -1,21 +1,22 @@
 //! `modelwright serve`: one fetched revision behind an endpoint, as in a pod.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode as ProcessExit;
 use std::sync::Arc;
 use std::time::Duration;
 
 use modelwright_api::Outcome;
+use modelwright_api::contract::ExitCode;
 use modelwright_api::outcome::OutcomeRuntime;
-use modelwright_artifact::Error;
-use modelwright_runtime::LoadedModel;
-use modelwright_server::{Drain, ReadyModel, Registry, Server, ServerConfig};
+use modelwright_artifact::{Digest, Error};
+use modelwright_runtime::{LoadRequest, LoadedModel};
+use modelwright_server::{ControlError, Drain, ModelControl, ReadyModel, Registry, Server, ServerConfig};
 
 use crate::arguments::ServeArguments;
 use crate::failure::Failure;
 use crate::signals::Termination;
 use crate::terminal::Terminal;
-use crate::{report, serving, steps};
+use crate::{access, report, serving, steps};
 
 /// Runs it.
 pub(crate) fn run(arguments: &ServeArguments) -> ProcessExit {
@@ -26,10 +27,21 @@ async fn serve(arguments: &ServeArguments) -> Result<Outcome, Failure> {
     let mut termination = Termination::listen()?;
     let registry = Arc::new(Registry::new());
     registry.loading(&*arguments.name);
-    let bound = Server::bind(config(arguments), Arc::clone(&registry)).await?;
+    let told_to_end = || Outcome {
+        message: "told to end before the model was loaded".to_owned(),
+        ..Outcome::success("Terminated")
+    };
+    let access = tokio::select! {
+        access = access::open(arguments.access.config()?) => access?,
+        () = termination.wait() => return Ok(told_to_end()),
+    };
+    let scheme = access::scheme(access.as_ref());
+    let revision = Arc::new(FetchedRevision::new(arguments)?);
+    let config = ServerConfig { access, ..config(arguments, Arc::clone(&revision)) };
+    let bound = Server::bind(config, Arc::clone(&registry)).await?;
     let terminal = Terminal::new();
     terminal.print(&format!("admin http://{}", bound.admin_addr()));
-    let url = format!("http://{}/v2/models/{}", bound.data_addr(), arguments.name);
+    let url = format!("{scheme}://{}/v2/models/{}", bound.data_addr(), arguments.name);
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     // The ports answer from the beginning: probes see that the process lives, clients get 503 and not a refusal.
     let server = tokio::spawn(bound.run(async move {
@@ -37,11 +49,8 @@ async fn serve(arguments: &ServeArguments) -> Result<Outcome, Failure> {
         let _ = stopped.await;
     }));
     let runtime = tokio::select! {
-        loaded = load(arguments, &registry) => loaded?,
-        () = termination.wait() => {
-            let message = "told to end before the model was loaded".to_owned();
-            return Ok(Outcome { message, ..Outcome::success("Terminated") });
-        }
+        loaded = load(revision, &registry) => loaded?,
+        () = termination.wait() => return Ok(told_to_end()),
     };
     terminal.print(&format!("ready {} {url}", arguments.name));
     termination.wait().await;
@@ -56,20 +65,57 @@ async fn serve(arguments: &ServeArguments) -> Result<Outcome, Failure> {
     })
 }
 
-/// Verifies and loads the model, and says what computes it.
-async fn load(arguments: &ServeArguments, registry: &Registry) -> Result<OutcomeRuntime, Failure> {
-    let digest = steps::digest(&arguments.digest)?;
-    let (folder, request) = (arguments.model_dir.clone(), serving::from_arguments(arguments));
-    let loading = tokio::task::spawn_blocking(move || {
-        modelwright_artifact::verify(&folder, &digest).map_err(|error| advise(error, &folder))?;
-        LoadedModel::load(&request).map_err(Failure::from)
-    });
-    let model =
+/// Loads the model and says what computes it.
+async fn load(revision: Arc<FetchedRevision>, registry: &Registry) -> Result<OutcomeRuntime, Failure> {
+    let name = revision.name.clone();
+    let loading = tokio::task::spawn_blocking(move || revision.load());
+    let ready =
         loading.await.map_err(|error| Failure::bug(format!("loading the model failed: {error}")))??;
-    tracing::info!(report = ?model.report(), "loaded");
-    let runtime = report::runtime(model.report());
-    registry.ready(&*arguments.name, ReadyModel::new(digest.id(), Arc::new(model)));
+    let runtime = report::runtime(ready.model().report());
+    registry.ready(name, ready);
     Ok(runtime)
+}
+
+/// A revision in a folder, and how it is served.
+#[derive(Debug)]
+struct FetchedRevision {
+    name: String,
+    folder: PathBuf,
+    digest: Digest,
+    request: LoadRequest,
+}
+
+impl FetchedRevision {
+    fn new(arguments: &ServeArguments) -> Result<Self, Failure> {
+        Ok(Self {
+            name: arguments.name.clone(),
+            folder: arguments.model_dir.clone(),
+            digest: steps::digest(&arguments.digest)?,
+            request: serving::from_arguments(arguments),
+        })
+    }
+
+    /// Verifies the revision's files, loads the model and warms it up. Blocks.
+    fn load(&self) -> Result<ReadyModel, Failure> {
+        modelwright_artifact::verify(&self.folder, &self.digest)
+            .map_err(|error| advise(error, &self.folder))?;
+        let model = LoadedModel::load(&self.request)?;
+        tracing::info!(report = ?model.report(), "loaded");
+        serving::ready(&self.folder, &self.digest, model)
+    }
+}
+
+impl ModelControl for FetchedRevision {
+    fn load(&self, name: &str) -> Result<ReadyModel, ControlError> {
+        if name != self.name {
+            let message = format!("this server was started for the model \"{}\" alone", self.name);
+            return Err(ControlError::Unknown(message));
+        }
+        FetchedRevision::load(self).map_err(|failure| match failure.exit {
+            ExitCode::Bug => ControlError::Failed(failure.message),
+            _ => ControlError::Refused(failure.message),
+        })
+    }
 }
 
 /// A folder that lacks its files was most likely never fetched.
@@ -83,7 +129,7 @@ fn advise(error: Error, folder: &Path) -> Failure {
     failure
 }
 
-fn config(arguments: &ServeArguments) -> ServerConfig {
+fn config(arguments: &ServeArguments, revision: Arc<FetchedRevision>) -> ServerConfig {
     let mut config = ServerConfig {
         listen: arguments.listen,
         admin_listen: arguments.admin_listen,
@@ -91,8 +137,13 @@ fn config(arguments: &ServeArguments) -> ServerConfig {
             delay: Duration::from_secs(arguments.drain_delay),
             grace: Duration::from_secs(arguments.drain_grace),
         },
+        access_log: arguments.access_log,
+        control: arguments.repository_control.then_some(revision as Arc<dyn ModelControl>),
         ..ServerConfig::default()
     };
+    let age = arguments.max_connection_age;
+    config.bounds.request_timeout = arguments.request_timeout;
+    config.bounds.max_connection_age = (!age.is_zero()).then_some(age);
     if let Some(bytes) = arguments.max_request_bytes {
         config.bounds.max_body_bytes = serving::bytes(bytes);
         serving::admit(&mut config.bounds, bytes);
