@@ -48,7 +48,7 @@ tolerations: {{- toYaml . | nindent 2 }}
   value: {{ include "modelwright.image" . }}
 {{- if .Values.cudaImage.repository }}
 - name: MODELWRIGHT_IMAGE_CUDA
-  value: {{ include "modelwright.imageReference" (dict "image" .Values.cudaImage "tag" (default .Chart.AppVersion .Values.image.tag)) }}
+  value: {{ include "modelwright.imageReference" (dict "image" .Values.cudaImage "tag" (printf "%s-cuda" (default .Chart.AppVersion .Values.image.tag))) }}
 {{- end }}
 - name: MODELWRIGHT_IMAGE_PULL_POLICY
   value: {{ .Values.image.pullPolicy }}

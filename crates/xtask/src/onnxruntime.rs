@@ -77,9 +77,7 @@ pub(crate) fn ensure_library() -> anyhow::Result<PathBuf> {
     fs::create_dir_all(&releases).with_context(|| format!("cannot create {}", releases.display()))?;
     let work = tempfile::Builder::new().prefix(".download-").tempdir_in(&releases)?;
     eprintln!("downloading ONNX Runtime {VERSION} for {}-{}", platform.os, platform.architecture);
-    let wheel =
-        Wheel { requirement: REQUIREMENT, python: "3.12", tags: platform.tags, sha256: platform.sha256 };
-    let staged = stage(platform, &wheel.unpack(work.path())?, work.path())?;
+    let staged = stage(platform, &wheel_of(platform).unpack(work.path())?, work.path())?;
     if let Err(error) = fs::rename(&staged, &release) {
         // Another process was faster: its folder holds the same verified bytes.
         ensure!(
@@ -89,6 +87,15 @@ pub(crate) fn ensure_library() -> anyhow::Result<PathBuf> {
         );
     }
     Ok(library)
+}
+
+/// The wheel from which the library of this machine's platform comes.
+pub(crate) fn wheel() -> anyhow::Result<Wheel<'static>> {
+    Ok(wheel_of(platform(std::env::consts::OS, std::env::consts::ARCH)?))
+}
+
+fn wheel_of(platform: &Platform) -> Wheel<'static> {
+    Wheel { requirement: REQUIREMENT, python: "3.12", tags: platform.tags, sha256: platform.sha256 }
 }
 
 fn platform(os: &str, architecture: &str) -> anyhow::Result<&'static Platform> {

@@ -22,6 +22,11 @@ pub(crate) struct Wheel<'a> {
 }
 
 impl Wheel<'_> {
+    /// The package's name and its release.
+    pub(crate) fn name_and_version(&self) -> (&str, &str) {
+        self.requirement.split_once("==").unwrap_or((self.requirement, ""))
+    }
+
     /// Downloads the wheel, checks its digest, unpacks it below `folder`, and returns where.
     pub(crate) fn unpack(&self, folder: &Path) -> anyhow::Result<PathBuf> {
         let wheel = self.download(&folder.join("wheel"))?;
@@ -33,12 +38,21 @@ impl Wheel<'_> {
 
     fn download(&self, folder: &Path) -> anyhow::Result<PathBuf> {
         let mut pip = python();
-        pip.args(["-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"])
-            .args(["--only-binary=:all:", "--python-version", self.python])
-            .args(self.tags.iter().flat_map(|tag| ["--platform", tag]))
-            .arg("--dest")
-            .arg(folder)
-            .arg(self.requirement);
+        // Not into pip's own cache as well: what is taken from the wheel is kept, and CUDA's wheels have gigabytes.
+        pip.args([
+            "-m",
+            "pip",
+            "download",
+            "--quiet",
+            "--disable-pip-version-check",
+            "--no-cache-dir",
+            "--no-deps",
+        ])
+        .args(["--only-binary=:all:", "--python-version", self.python])
+        .args(self.tags.iter().flat_map(|tag| ["--platform", tag]))
+        .arg("--dest")
+        .arg(folder)
+        .arg(self.requirement);
         run(&mut pip).with_context(|| format!("pip could not download {}", self.requirement))?;
         let downloaded = fs::read_dir(folder)?.next().context("pip succeeded but downloaded nothing")??;
         Ok(downloaded.path())

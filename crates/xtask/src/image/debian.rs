@@ -43,6 +43,10 @@ pub(super) struct Release {
     pub(super) name: String,
     /// For paths, such as `debian-bookworm`.
     pub(super) id: String,
+    /// The distribution, such as `debian`.
+    pub(super) distribution: String,
+    /// Distribution and version as scanners name them, such as `debian-12`.
+    pub(super) number: String,
 }
 
 impl Release {
@@ -62,7 +66,14 @@ impl Release {
         };
         let (distribution, codename) = (value("ID")?, value("VERSION_CODENAME")?);
         let name = value("PRETTY_NAME").map_or_else(|| format!("{distribution} {codename}"), str::to_owned);
-        Some(Self { name, id: format!("{distribution}-{codename}") })
+        // What is not released yet has no number.
+        let version = value("VERSION_ID").unwrap_or(codename);
+        Some(Self {
+            name,
+            id: format!("{distribution}-{codename}"),
+            distribution: distribution.to_owned(),
+            number: format!("{distribution}-{version}"),
+        })
     }
 }
 
@@ -104,8 +115,9 @@ pub(super) struct Package {
 
 /// The release that runs here, and its packages for the base, in the order of their names.
 ///
-/// They are kept in `<cache>/image-base/`, so the same base is made until somebody asks to `refresh` it.
-pub(super) fn packages(refresh: bool) -> anyhow::Result<(Release, Vec<Package>)> {
+/// They are kept in `<cache>/image-base/`, so the same base is made until somebody asks to `refresh` it. `more` are
+/// packages that only one variant needs.
+pub(super) fn packages(refresh: bool, more: &[&'static str]) -> anyhow::Result<(Release, Vec<Package>)> {
     let release = Release::of_this_machine()?;
     for tool in ["apt-get", "dpkg-deb"] {
         let found = Command::new(tool).arg("--version").output().is_ok_and(|output| output.status.success());
@@ -114,7 +126,7 @@ pub(super) fn packages(refresh: bool) -> anyhow::Result<(Release, Vec<Package>)>
             "{tool} is not installed: images are made of Debian packages, so run this on Debian or Ubuntu"
         );
     }
-    let wanted: Vec<_> = PACKAGES.into_iter().chain([TIME_ZONES]).collect();
+    let wanted: Vec<_> = PACKAGES.into_iter().chain([TIME_ZONES]).chain(more.iter().copied()).collect();
     let key = &modelwright_test_servers::sha256(wanted.join("\n").as_bytes())[..12];
     let bases = modelwright_test_servers::cache_folder()?.join("image-base");
     let folder = bases.join(format!("{}-{}-{key}", release.id, oci::architecture()?));
@@ -261,11 +273,16 @@ mod tests {
     #[test]
     fn release_is_read_with_and_without_quotes() {
         let debian = "PRETTY_NAME=\"Debian GNU/Linux 12 (bookworm)\"\nVERSION_ID=\"12\"\nVERSION_CODENAME=bookworm\nID=debian\n";
-        let expected =
-            Release { name: "Debian GNU/Linux 12 (bookworm)".into(), id: "debian-bookworm".into() };
+        let expected = Release {
+            name: "Debian GNU/Linux 12 (bookworm)".into(),
+            id: "debian-bookworm".into(),
+            distribution: "debian".into(),
+            number: "debian-12".into(),
+        };
         assert_eq!(Release::parse(debian), Some(expected));
         let short = Release::parse("ID='ubuntu'\nID_LIKE=debian\nVERSION_CODENAME=noble\n").unwrap();
         assert_eq!((short.name.as_str(), short.id.as_str()), ("ubuntu noble", "ubuntu-noble"));
+        assert_eq!(short.number, "ubuntu-noble");
         assert_eq!(Release::parse("ID=arch\n"), None);
         assert_eq!(Release::parse(""), None);
     }

@@ -11,8 +11,10 @@ use std::{
 use anyhow::{Context as _, ensure};
 use serde_json::Value;
 
+use super::crates::{self, Crate};
+
 /// The package whose program goes into the image, and the program.
-const NAME: &str = "modelwright";
+pub(super) const NAME: &str = "modelwright";
 
 /// How the program is built.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,21 +73,30 @@ pub(super) struct Facts {
     pub(super) license: String,
     /// The licences of all crates in the program, with their texts.
     pub(super) third_parties: String,
+    /// The crates in the program, itself first.
+    pub(super) crates: Vec<Crate>,
+    /// The version of Rust.
+    pub(super) rust: String,
 }
 
 /// Reads the facts from cargo and from the sources of the crates.
 pub(super) fn facts() -> anyhow::Result<Facts> {
     let version = cargo().arg("-vV").output().context("cannot run cargo")?;
     let version = String::from_utf8(version.stdout)?;
-    let host = version.lines().find_map(|line| line.strip_prefix("host: ")).context("cargo names no host")?;
+    let line = |name: &str| {
+        let found = version.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
+        found.with_context(|| format!("cargo names no {name}"))
+    };
+    // cargo has the version of the compiler that it comes with.
+    let (host, rust) = (line("host")?, line("release")?);
     let output = cargo()
         .args(["metadata", "--format-version=1", "--locked", "--filter-platform", host])
         .stderr(Stdio::inherit())
         .output()?;
     ensure!(output.status.success(), "cargo metadata ended with {}", output.status);
     let metadata: Value = serde_json::from_slice(&output.stdout)?;
-    let crates = crates(&metadata).context("cargo metadata does not know the program")?;
-    let own = crates.iter().find(|found| found["name"] == NAME).context("the program is no crate")?;
+    let used = crates(&metadata).context("cargo metadata does not know the program")?;
+    let own = used.iter().find(|found| found["name"] == NAME).context("the program is no crate")?;
     let fact = |name: &str| {
         own[name].as_str().map(str::to_owned).with_context(|| format!("the program has no {name}"))
     };
@@ -93,7 +104,9 @@ pub(super) fn facts() -> anyhow::Result<Facts> {
         version: fact("version")?,
         description: fact("description")?,
         license: fact("license")?,
-        third_parties: third_parties(&crates)?,
+        third_parties: third_parties(&used)?,
+        crates: crates::list(&metadata, host)?,
+        rust: rust.to_owned(),
     })
 }
 
@@ -165,7 +178,7 @@ fn license_texts(folder: &Path) -> anyhow::Result<Vec<String>> {
     files.iter().map(|file| Ok(String::from_utf8_lossy(&fs::read(file)?).trim().to_owned())).collect()
 }
 
-fn cargo() -> Command {
+pub(super) fn cargo() -> Command {
     // Set by cargo for what it runs: the same cargo, of the same toolchain.
     Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
 }
