@@ -11,7 +11,7 @@ use clap::Subcommand;
 pub(crate) enum Bench {
     /// Measure the operator on a real control plane: time until Models are Ready beside a null client, memory, writes.
     Operator(operator::Options),
-    /// Measure the served examples: requests per second, latency, CPU, memory, start-up.
+    /// Measure the inference server beside its peers: requests per second, latency, CPU, memory, start-up.
     Server(server::Options),
     /// Measure the built-in trainer beside PyTorch: CPU time of an epoch, accuracy, memory, size.
     Trainer(trainer::Options),
