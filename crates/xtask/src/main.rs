@@ -3,6 +3,7 @@
 
 mod bench;
 mod chart;
+mod clients;
 mod cluster;
 mod crds;
 mod docs;
@@ -40,6 +41,8 @@ enum Command {
         #[arg(long)]
         check: bool,
     },
+    /// Run the clients that users have, and ONNX's node tests, against the server.
+    Clients(clients::Clients),
     /// A real Kubernetes on this machine, for tests and to try Modelwright out.
     #[command(subcommand)]
     Cluster(cluster::Cluster),
@@ -60,6 +63,12 @@ enum Command {
     /// Get ONNX Runtime's CPU library into the cache folder, from its Python wheel.
     #[command(name = "onnxruntime")]
     OnnxRuntime {
+        /// Write the libraries and licences of an image's variant below this folder instead, at their places in the image.
+        #[arg(long, value_name = "FOLDER", conflicts_with = "print")]
+        root: Option<PathBuf>,
+        /// The variant.
+        #[arg(long, value_enum, default_value_t = image::Variant::Cpu, requires = "root")]
+        variant: image::Variant,
         /// Print the library's path and nothing else.
         #[arg(long)]
         print: bool,
@@ -94,11 +103,13 @@ fn run() -> anyhow::Result<()> {
     match Arguments::parse().command {
         Command::Bench(bench) => bench::run(&bench)?,
         Command::Chart { check } => chart::generate(check)?,
+        Command::Clients(clients) => clients::run(&clients)?,
         Command::Cluster(cluster) => cluster::run(&cluster)?,
         Command::Crds { check } => crds::generate(check)?,
         Command::Docs { check } => docs::generate(check)?,
         Command::E2e(e2e) => e2e::run(&e2e)?,
-        Command::OnnxRuntime { print } => {
+        Command::OnnxRuntime { root: Some(root), variant, .. } => image::write_runtime(variant, &root)?,
+        Command::OnnxRuntime { print, .. } => {
             let library = onnxruntime::ensure_library()?;
             if print {
                 println!("{}", library.display());
