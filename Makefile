@@ -20,6 +20,7 @@ test: ## Run every test; fetches and builds what the tests need into the user's 
 	cargo xtask test-servers
 	cargo fmt --all --check
 	cargo test --workspace
+	cargo xtask clients
 	cargo xtask e2e
 
 lint: ## Formatting, clippy, generated files, and cargo-deny where it is installed

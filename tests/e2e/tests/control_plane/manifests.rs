@@ -62,6 +62,14 @@ fn serving(fields: &str) -> String {
     model("m", &format!("{{source: {{uri: 's3://m/x'}}, serving: {{{fields}}}}}"))
 }
 
+fn access(fields: &str) -> String {
+    serving(&format!("access: {{{fields}}}"))
+}
+
+fn jwt(fields: &str) -> String {
+    access(&format!("jwt: {{{fields}}}"))
+}
+
 fn rollout(fields: &str) -> String {
     model("m", &format!("{{source: {{uri: 's3://m/x'}}, rollout: {{{fields}}}}}"))
 }
@@ -97,6 +105,16 @@ fn broken(rule: &Rule) -> String {
         (rules::SECRET_NAME, source("uri: 's3://m/x', credentialsSecretRef: {name: A_b}")),
         (rules::DURATION, serving("startupTimeout: '10'")),
         (rules::STARTUP_TIMEOUT, serving("startupTimeout: 25h")),
+        (rules::REQUEST_TIMEOUT, serving("limits: {requestTimeout: 2h}")),
+        (rules::MAX_CONNECTION_AGE, serving("limits: {maxConnectionAge: 25h}")),
+        (rules::MAX_QUEUE_DELAY, serving("batching: {maxQueueDelay: 2s}")),
+        (
+            rules::INLINE_ON_PROCESSORS,
+            serving(
+                "executionProvider: CUDA, resources: {limits: {'nvidia.com/gpu': 1}}, session: {lane: Inline}",
+            ),
+        ),
+        (rules::CUDA_SETTINGS, serving("session: {cuda: {memoryLimit: 4Gi}}")),
         (rules::CUDA_NEEDS_GPU, serving("executionProvider: CUDA")),
         (rules::SOURCE_OR_TRAINING, model("m", "{}")),
         (rules::POLL_INTERVAL, source("uri: 's3://m/x', pollInterval: 1m")),
@@ -110,6 +128,17 @@ fn broken(rule: &Rule) -> String {
             rules::AUTOSCALING_BOUNDS,
             serving("resources: {requests: {cpu: 1}}, autoscaling: {minReplicas: 3, maxReplicas: 2}"),
         ),
+        (rules::ACCESS_NOT_EMPTY, access("")),
+        (
+            rules::CLIENT_LIMITS_NEED_CLIENTS,
+            access("tls: {secretRef: {name: t}}, limits: {requestsPerSecond: 5}"),
+        ),
+        (rules::CLIENT_LIMITS, access("apiKeys: {secretRef: {name: k}}, limits: {burst: 5}")),
+        (rules::ISSUER, jwt("issuer: 'ftp://i', audiences: [a]")),
+        (rules::ISSUER_HTTPS, jwt("issuer: 'http://localhost:1', audiences: [a]")),
+        (rules::AUDIENCES, jwt("issuer: 'https://i', audiences: []")),
+        (rules::JWKS_URI, jwt("issuer: 'https://i', audiences: [a], jwksUri: 'https://u@i/keys'")),
+        (rules::JWKS_URI_HTTPS, jwt("issuer: 'https://i', audiences: [a], jwksUri: 'http://localhost/keys'")),
         (rules::NETWORK_POLICY_FROM, serving("networkPolicy: {from: [{podSelector: {}}]}")),
         (rules::SURGE_OF_ROLLING, rollout("strategy: Recreate, surge: One")),
         (rules::PROGRESS_DEADLINE, rollout("progressDeadline: 1s")),
@@ -200,12 +229,14 @@ async fn examples_are_accepted_or_refused_for_what_only_one_machine_can() -> any
         assert_eq!(accepted, 3, "each example of a source has a manifest for clusters");
 
         // The example that the reference documents has every field there is.
-        let [source, scaled, trainings @ ..] = &documents(EXAMPLE, &namespace)[..] else {
-            panic!("no Model in the example")
-        };
-        assert_eq!(refusal(&namespace, source).await?, None);
-        assert_eq!(refusal(&namespace, scaled).await?, None);
-        for training in trainings {
+        let (sources, trainings): (Vec<_>, Vec<_>) = documents(EXAMPLE, &namespace)
+            .into_iter()
+            .partition(|model| model.data["spec"]["training"].is_null());
+        assert_eq!((sources.len(), trainings.len()), (3, 3));
+        for source in &sources {
+            assert_eq!(refusal(&namespace, source).await?, None);
+        }
+        for training in &trainings {
             let message = refusal(&namespace, training).await?.context("trainings wait for the operator")?;
             assert!(message.contains(rules::TRAINING_ON_A_MACHINE.message), "{message}");
         }
