@@ -108,28 +108,36 @@ pub(crate) fn decode(
             wanted: format!("{wanted} bytes ({elements} elements of {datatype})"),
         });
     }
-    /// The elements of a type whose every pattern of bits is a value.
-    macro_rules! plain {
+    Ok(match datatype {
+        Datatype::Bool => TensorData::Bool(truth_values(bytes, path)?),
+        Datatype::Bytes => TensorData::Bytes(byte_strings(bytes, elements, path)?),
+        numbers => plain(numbers, bytes),
+    })
+}
+
+/// Copies numbers, of which every pattern of bits is one; bytes beyond the last whole number are left out. Elements of the
+/// other types have rules of their own, and give an empty buffer.
+pub(crate) fn plain(datatype: Datatype, bytes: &[u8]) -> TensorData {
+    macro_rules! numbers {
         ($type:ty) => {
             bytes.as_chunks().0.iter().map(|&chunk| <$type>::from_le_bytes(chunk)).collect()
         };
     }
-    Ok(match datatype {
-        Datatype::Bool => TensorData::Bool(truth_values(bytes, path)?),
+    match datatype {
         Datatype::Uint8 => TensorData::Uint8(bytes.to_vec()),
-        Datatype::Uint16 => TensorData::Uint16(plain!(u16)),
-        Datatype::Uint32 => TensorData::Uint32(plain!(u32)),
-        Datatype::Uint64 => TensorData::Uint64(plain!(u64)),
-        Datatype::Int8 => TensorData::Int8(plain!(i8)),
-        Datatype::Int16 => TensorData::Int16(plain!(i16)),
-        Datatype::Int32 => TensorData::Int32(plain!(i32)),
-        Datatype::Int64 => TensorData::Int64(plain!(i64)),
-        Datatype::Fp16 => TensorData::Fp16(plain!(f16)),
-        Datatype::Bf16 => TensorData::Bf16(plain!(bf16)),
-        Datatype::Fp32 => TensorData::Fp32(plain!(f32)),
-        Datatype::Fp64 => TensorData::Fp64(plain!(f64)),
-        Datatype::Bytes => TensorData::Bytes(byte_strings(bytes, elements, path)?),
-    })
+        Datatype::Uint16 => TensorData::Uint16(numbers!(u16)),
+        Datatype::Uint32 => TensorData::Uint32(numbers!(u32)),
+        Datatype::Uint64 => TensorData::Uint64(numbers!(u64)),
+        Datatype::Int8 => TensorData::Int8(numbers!(i8)),
+        Datatype::Int16 => TensorData::Int16(numbers!(i16)),
+        Datatype::Int32 => TensorData::Int32(numbers!(i32)),
+        Datatype::Int64 => TensorData::Int64(numbers!(i64)),
+        Datatype::Fp16 => TensorData::Fp16(numbers!(f16)),
+        Datatype::Bf16 => TensorData::Bf16(numbers!(bf16)),
+        Datatype::Fp32 => TensorData::Fp32(numbers!(f32)),
+        Datatype::Fp64 => TensorData::Fp64(numbers!(f64)),
+        Datatype::Bool | Datatype::Bytes => TensorData::with_capacity(datatype, 0),
+    }
 }
 
 fn truth_values(bytes: &[u8], path: &Path<'_>) -> Result<Vec<bool>, Error> {

@@ -20,7 +20,7 @@ use modelwright_explain::{
     Batch, Coalition, Explanation, IntegratedGradientsSettings, MeanGradient, ShapleySettings,
     integrated_gradients, sensitivities, shapley_values, usual_evaluations,
 };
-use modelwright_protocol::{Limits, Signature, Tensor, v1, v2};
+use modelwright_protocol::{Limits, Signature, Tensor, v2};
 use modelwright_runtime::{LoadedModel, Priority, SubmitOptions};
 
 use self::answer::Answer;
@@ -56,10 +56,7 @@ pub(crate) async fn v1_explain(
     let body = data.bodies.read(headers, body, data.max_body_bytes(&ready)).await?;
     let view = ready.view().cloned();
     let read = move |body: &[u8], signature: &Signature, limits: &Limits| {
-        let rows = |body: &[u8]| match &view {
-            Some(view) => view.parse_predict_request(body, limits),
-            None => v1::parse_predict_request(body, signature, limits),
-        };
+        let rows = |body: &[u8]| infer::read_rows(view.as_deref(), body, signature, limits);
         Ok((rows(body)?, Ask::from_v1(body, rows)))
     };
     let ((inputs, ask), memory) = infer::parse(data, &ready, body, read).await?;

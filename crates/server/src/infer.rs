@@ -84,9 +84,8 @@ pub(crate) async fn v1_predict(
 ) -> Result<Response, Refusal> {
     let body = data.bodies.read(headers, body, data.max_body_bytes(&ready)).await?;
     let view = ready.view().cloned();
-    let read = move |body: &[u8], signature: &Signature, limits: &Limits| match view {
-        Some(view) => view.parse_predict_request(body, limits),
-        None => v1::parse_predict_request(body, signature, limits),
+    let read = move |body: &[u8], signature: &Signature, limits: &Limits| {
+        read_rows(view.as_deref(), body, signature, limits)
     };
     let (inputs, memory) = parse(data, &ready, body, read).await?;
     let outputs = run(data, &ready, inputs, None).await?;
@@ -98,6 +97,19 @@ pub(crate) async fn v1_predict(
         }
     });
     Ok(answer::json_bytes(keeping(text.await??, memory)))
+}
+
+/// Reads a body of V1: by the columns of the training data where they are known, else by the model's inputs.
+pub(crate) fn read_rows(
+    view: Option<&v1::View>,
+    body: &[u8],
+    signature: &Signature,
+    limits: &Limits,
+) -> Result<Vec<Tensor>, modelwright_protocol::Error> {
+    match view {
+        Some(view) => view.parse_predict_request(body, limits),
+        None => v1::parse_predict_request(body, signature, limits),
+    }
 }
 
 /// Parses a body and lets go of it. The memory that comes back is counted for the tensors, before they are made; it is to

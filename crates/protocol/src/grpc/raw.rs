@@ -1,8 +1,9 @@
 //! Elements as bytes: little-endian, row-major, without padding.
 
-use bytemuck::{NoUninit, Pod};
+use bytemuck::NoUninit;
 use bytes::Bytes;
 
+use crate::binary;
 use crate::datatype::Datatype;
 use crate::error::Error;
 use crate::path::Path;
@@ -32,19 +33,8 @@ pub(super) fn read(
     }
     Ok(match datatype {
         Datatype::Bool => TensorData::Bool(booleans(raw, path)?),
-        Datatype::Uint8 => TensorData::Uint8(raw.to_vec()),
-        Datatype::Uint16 => TensorData::Uint16(pods(raw)),
-        Datatype::Uint32 => TensorData::Uint32(pods(raw)),
-        Datatype::Uint64 => TensorData::Uint64(pods(raw)),
-        Datatype::Int8 => TensorData::Int8(pods(raw)),
-        Datatype::Int16 => TensorData::Int16(pods(raw)),
-        Datatype::Int32 => TensorData::Int32(pods(raw)),
-        Datatype::Int64 => TensorData::Int64(pods(raw)),
-        Datatype::Fp16 => TensorData::Fp16(pods(raw)),
-        Datatype::Bf16 => TensorData::Bf16(pods(raw)),
-        Datatype::Fp32 => TensorData::Fp32(pods(raw)),
-        Datatype::Fp64 => TensorData::Fp64(pods(raw)),
         Datatype::Bytes => TensorData::Bytes(byte_strings(raw, elements, path)?),
+        numbers => binary::plain(numbers, raw),
     })
 }
 
@@ -64,20 +54,12 @@ pub(super) fn write(data: TensorData) -> Bytes {
         TensorData::Bf16(values) => owned(values),
         TensorData::Fp32(values) => owned(values),
         TensorData::Fp64(values) => owned(values),
-        TensorData::Bytes(values) => {
-            let mut out = Vec::with_capacity(values.iter().map(|value| PREFIX + value.len()).sum());
-            for value in values {
-                out.extend_from_slice(&u32::try_from(value.len()).unwrap_or(u32::MAX).to_le_bytes());
-                out.extend_from_slice(&value);
-            }
+        TensorData::Bytes(_) => {
+            let mut out = Vec::with_capacity(binary::size(&data));
+            binary::append(&data, &mut out);
             out.into()
         }
     }
-}
-
-/// One copy; the bytes need not be aligned.
-fn pods<T: Pod>(raw: &Bytes) -> Vec<T> {
-    bytemuck::pod_collect_to_vec(raw.as_ref())
 }
 
 fn owned<T: NoUninit + Send>(values: Vec<T>) -> Bytes {
