@@ -16,4 +16,7 @@ mod restart;
 mod sources;
 mod steps;
 mod training;
+mod training_container;
+mod training_pod;
 mod web;
+mod weights;

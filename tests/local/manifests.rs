@@ -66,6 +66,27 @@ fn cluster_only_fields_are_named_and_not_silently_dropped() {
 }
 
 #[test]
+fn training_fields_of_a_cluster_are_named_and_a_container_is_refused() {
+    let bench = Workbench::new();
+    let data = "data: {source: {uri: 'file:none.csv'}, target: a, pollInterval: 10m}";
+    let fields =
+        "cron: '0 3 * * *', timeZone: UTC, deadline: 2h, stallTimeout: 20m, retries: 1, queue: q, keep: 3";
+    let text = manifest_with("m", &format!("{{training: {{{data}, {fields}}}}}"));
+    let said = bench.run_once(&text);
+    said.expect_error(&["note m: not applied on this machine: spec.training.data.pollInterval"]);
+    for field in ["cron", "timeZone", "deadline", "stallTimeout", "retries", "queue", "keep"] {
+        said.expect_error(&[&format!("spec.training.{field}")]);
+    }
+    let container = "container: {image: registry.example.com/train}";
+    let text = manifest_with(
+        "m",
+        &format!("{{training: {{data: {{source: {{uri: 'file:none/'}}}}, {container}}}}}"),
+    );
+    let refused = finish(&mut bench.run_command(&text));
+    refused.expect_code(64).expect_error(&["spec.training.container", "only in a cluster"]);
+}
+
+#[test]
 fn request_larger_than_the_manifest_allows_is_refused() {
     let bench = Workbench::new();
     bench.copy_fixture("add.onnx", "add.onnx");

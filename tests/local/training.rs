@@ -17,7 +17,7 @@ use crate::command::{Finished, Serving, Workbench, finish, http, http_json, mani
 use crate::sources::store_secret;
 
 /// Rows that a small network learns: the class follows from two numbers and a text, and every tenth age is missing.
-fn rows(count: u32, noise: bool) -> String {
+pub(crate) fn rows(count: u32, noise: bool) -> String {
     let mut text = "age,height,city,member,bought\n".to_owned();
     let mut state = 12_345_u32;
     let mut random = |bound: u32| {
@@ -62,7 +62,7 @@ fn version(serving: &Serving) -> String {
 }
 
 /// Serves the manifest until its model is ready, and returns its revision and what was said.
-fn revision(bench: &Workbench, manifest: &str) -> (String, Finished) {
+pub(crate) fn revision(bench: &Workbench, manifest: &str) -> (String, Finished) {
     let serving = bench.serve(manifest, 1);
     let version = version(&serving);
     (version, serving.terminate())
@@ -395,7 +395,7 @@ fn manual_approval_waits_for_a_pin_and_a_pin_goes_back() {
 }
 
 /// Long enough to be killed several times.
-fn long_training() -> String {
+pub(crate) fn long_training() -> String {
     training_with(
         "data: {source: {uri: 'file:data.csv'}, target: bought}",
         "builtin: {epochs: 300, batchSize: 4, layers: [{units: 256, dropout: 0.1}, {units: 64}], earlyStopping: {enabled: \

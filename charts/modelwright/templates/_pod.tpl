@@ -40,6 +40,10 @@ tolerations: {{- toYaml . | nindent 2 }}
   value: {{ include "modelwright.operator.name" . }}
 - name: MODELWRIGHT_ADMIN_LISTEN
   value: ":9090"
+{{- if .Values.externalScaler.enabled }}
+- name: MODELWRIGHT_SCALER_LISTEN
+  value: ":9092"
+{{- end }}
 {{- with .Values.watchNamespaces }}
 - name: MODELWRIGHT_WATCH_NAMESPACES
   value: {{ join "," . | quote }}

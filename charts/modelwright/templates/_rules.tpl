@@ -5,7 +5,7 @@ reference, and only their kubelet reads them.
 {{- define "modelwright.operator.rules" -}}
 - apiGroups: [modelwright.dev]
   resources: [models]
-  verbs: [list, watch]
+  verbs: [list, watch, patch] # patch: the finalizer of deletionPolicy DeleteArtifacts, and nothing else
 - apiGroups: [modelwright.dev]
   resources: [models/status]
   verbs: [patch]

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 mod reason;
 pub use reason::{Class, Reason};
 
-/// The types of a Model's conditions. All four are always present.
+/// The types of a Model's conditions. All are always present, but for `Trained`, which only a Model with a training has.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub enum ConditionType {
     /// The Model is as its spec says: the wanted revision is served, or nothing where the spec asks for that.
@@ -19,11 +19,14 @@ pub enum ConditionType {
     Progressing,
     /// Nothing more happens until the user acts.
     Stalled,
+    /// The training that the spec asks for has given a revision, and its gate let it pass.
+    Trained,
 }
 
 impl ConditionType {
     /// Every type, in the order in which status lists them.
-    pub const ALL: [Self; 4] = [Self::Ready, Self::Available, Self::Progressing, Self::Stalled];
+    pub const ALL: [Self; 5] =
+        [Self::Ready, Self::Available, Self::Progressing, Self::Stalled, Self::Trained];
 
     /// The word.
     pub const fn as_str(self) -> &'static str {
@@ -32,6 +35,7 @@ impl ConditionType {
             Self::Available => "Available",
             Self::Progressing => "Progressing",
             Self::Stalled => "Stalled",
+            Self::Trained => "Trained",
         }
     }
 
@@ -46,6 +50,10 @@ impl ConditionType {
             }
             Self::Progressing => "a revision or a change of the spec is on its way",
             Self::Stalled => "nothing more happens until somebody acts; the message says what to do",
+            Self::Trained => {
+                "the training that the spec asks for has given a revision, and its gate let it pass; only where there is a \
+                 training"
+            }
         }
     }
 }

@@ -6,15 +6,20 @@ use crate::{
     duration::{self, DurationError},
     model::Model,
     quantity::{Quantity, QuantityError},
-    serving::{ExecutionProvider, Resources, Serving, ServingLimits},
+    serving::{ExecutionProvider, PayloadLogging, Resources, Serving, ServingLimits},
 };
 
+mod drain;
+mod payload_logging;
 mod rollout;
 mod session;
 mod training;
 
+pub use drain::{DRAIN_DELAY, drain_grace, termination_grace};
+pub use payload_logging::{PAYLOAD_MAX_BYTES, PAYLOAD_SAMPLE_PERCENT, ResolvedPayloadLogging};
 pub use rollout::{AUTOSCALING_CPU, PROGRESS_DEADLINE, ResolvedAutoscaling, ResolvedRollout, ResolvedSurge};
 pub use session::{INTER_OP_THREADS, MAX_BATCH_SIZE, ResolvedBatching, ResolvedCuda, ResolvedSession};
+pub use training::{ResolvedTrainingJobs, TIME_ZONE, TRAINING_DEADLINE, TRAINING_RETRIES};
 
 /// Server pods.
 pub const REPLICAS: i32 = 1;
@@ -52,6 +57,8 @@ pub struct ResolvedServing {
     pub max_connection_age: Duration,
     /// Time from a server's start to ready.
     pub startup_timeout: Duration,
+    /// Which requests and answers are logged; `None`: none.
+    pub payload_logging: Option<ResolvedPayloadLogging>,
 }
 
 /// An amount of processor time per time, in thousandths of a CPU; more than zero.
@@ -156,6 +163,7 @@ impl Serving {
                 self.startup_timeout.as_deref(),
                 STARTUP_TIMEOUT,
             )?,
+            payload_logging: self.payload_logging.as_ref().map(PayloadLogging::resolved).transpose()?,
         })
     }
 }
@@ -184,7 +192,10 @@ pub fn describe(path: &str) -> Option<String> {
         "spec.serving.limits.requestTimeout" => format!("{}s", serving.request_timeout.as_secs()),
         "spec.serving.limits.maxConnectionAge" => format!("{}m", serving.max_connection_age.as_secs() / 60),
         "spec.serving.startupTimeout" => format!("{}m", serving.startup_timeout.as_secs() / 60),
-        _ => return session::describe(path, &serving).or_else(|| rollout::describe(path)),
+        _ => {
+            let session = session::describe(path, &serving);
+            return session.or_else(|| rollout::describe(path)).or_else(|| payload_logging::describe(path));
+        }
     };
     Some(text)
 }

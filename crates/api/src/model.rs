@@ -5,6 +5,7 @@
 #![allow(unreachable_pub, reason = "KubeSchema copies each struct, `pub` and all, into a function")]
 
 use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -64,10 +65,38 @@ use crate::{
         json_path = ".status.replicas"
     ),
     printcolumn(
+        name = "DESIRED",
+        type_ = "integer",
+        description = "How many server pods there shall be, as the spec or an autoscaler says.",
+        json_path = ".status.desiredReplicas",
+        priority = 1
+    ),
+    printcolumn(
+        name = "READYPODS",
+        type_ = "integer",
+        description = "How many server pods are ready.",
+        json_path = ".status.readyReplicas",
+        priority = 1
+    ),
+    printcolumn(
         name = "EP",
         type_ = "string",
         description = "The execution provider that the servers run on.",
         json_path = ".status.runtime.executionProvider"
+    ),
+    printcolumn(
+        name = "PHASE",
+        type_ = "string",
+        description = "What the training is doing.",
+        json_path = ".status.training.phase",
+        priority = 1
+    ),
+    printcolumn(
+        name = "METRIC",
+        type_ = "string",
+        description = "The deciding metric of the newest trained revision.",
+        json_path = ".status.training.metric",
+        priority = 1
     ),
     printcolumn(
         name = "AGE",
@@ -76,7 +105,7 @@ use crate::{
         json_path = ".metadata.creationTimestamp"
     )
 )]
-#[x_kube(validation = rules::SOURCE_OR_TRAINING, validation = rules::TRAINING_ON_A_MACHINE)]
+#[x_kube(validation = rules::SOURCE_OR_TRAINING, validation = rules::DELETE_TRAINED)]
 pub struct ModelSpec {
     /// Where the model's bytes come from. Exactly one of `source` and `training` is written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -104,6 +133,20 @@ pub struct ModelSpec {
     /// Serve nothing and start no new work, and keep everything else. Pods end; what was resolved or trained stays.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suspend: Option<bool>,
+    /// What becomes of the revisions in the store when the Model is deleted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deletion_policy: Option<DeletionPolicy>,
+}
+
+/// What becomes of the revisions in the store when the Model is deleted: they stay (`Retain`), or those that it trained are
+/// deleted by a Job (`DeleteArtifacts`).
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Hash, JsonSchema, PartialEq, Serialize)]
+pub enum DeletionPolicy {
+    /// They stay.
+    #[default]
+    Retain,
+    /// Those that the Model trained are deleted.
+    DeleteArtifacts,
 }
 
 impl Model {

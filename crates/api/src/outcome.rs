@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::contract::{OUTCOME_MAX_BYTES, OUTCOME_MAX_INPUTS};
+use crate::contract::{OUTCOME_MAX_BYTES, OUTCOME_MAX_INPUTS, OUTCOME_MAX_REVISIONS};
 use crate::serving::ExecutionProvider;
 use crate::status::Retrievable;
 
@@ -41,10 +41,16 @@ pub struct Outcome {
     /// What the source looked like without reading it, `sha256:…`: equal ones of one uri mean that nothing changed. Not
     /// there where the store tells too little to be sure.
     pub fingerprint: Option<String>,
+    /// Of a training: the sha256 of the data and the settings, `sha256:…`.
+    pub inputs_digest: Option<String>,
     /// Why, as a sentence for people; without line breaks.
     pub message: String,
     /// Measured numbers by name; only finite ones are written.
     pub metrics: BTreeMap<String, f64>,
+    /// Of a training: the same numbers of the simple model that was fitted beside it.
+    pub baseline: BTreeMap<String, f64>,
+    /// Of a delete Job: ids of the revisions that are or would be deleted, at most 24.
+    pub revisions: Vec<String>,
     /// The first inputs of the model, at most 8.
     pub inputs: Vec<OutcomeTensor>,
     /// How many inputs there are in all.
@@ -116,9 +122,15 @@ struct Line<'a> {
     retrievable: Option<Retrievable>,
     #[serde(skip_serializing_if = "Option::is_none")]
     fingerprint: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    inputs_digest: Option<&'a str>,
     message: &'a str,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     metrics: BTreeMap<&'a str, f64>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    baseline: BTreeMap<&'a str, f64>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    revisions: &'a [String],
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     inputs: &'a [OutcomeTensor],
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -147,7 +159,11 @@ impl Line<'_> {
             self.inputs = fewer;
             return true;
         }
-        self.metrics.pop_last().is_some()
+        if let Some((_, fewer)) = self.revisions.split_last() {
+            self.revisions = fewer;
+            return true;
+        }
+        self.baseline.pop_last().is_some() || self.metrics.pop_last().is_some()
     }
 }
 
@@ -165,7 +181,7 @@ impl Outcome {
     /// One line of JSON without a line break, at most 1,024 bytes.
     ///
     /// A longer outcome loses the end of its message down to 128 bytes, then outputs from the last on, the facts of the
-    /// model, the runtime, inputs from the last on, and metrics from the last on.
+    /// model, the runtime, inputs, revisions, the baseline's numbers and metrics, each from the last on.
     pub fn to_line(&self) -> String {
         let counted =
             |tensors: &[OutcomeTensor]| u32::try_from(tensors.len()).ok().filter(|total| *total > 0);
@@ -177,13 +193,11 @@ impl Outcome {
             bytes: self.bytes,
             retrievable: self.retrievable,
             fingerprint: self.fingerprint.as_deref().map(|fingerprint| clipped(fingerprint, 80)),
+            inputs_digest: self.inputs_digest.as_deref().map(|digest| clipped(digest, 80)),
             message: "",
-            metrics: self
-                .metrics
-                .iter()
-                .filter(|(name, value)| value.is_finite() && name.len() <= 64)
-                .map(|(name, value)| (name.as_str(), *value))
-                .collect(),
+            metrics: writable(&self.metrics),
+            baseline: writable(&self.baseline),
+            revisions: self.revisions.get(..OUTCOME_MAX_REVISIONS).unwrap_or(&self.revisions),
             inputs: first(&self.inputs),
             inputs_total: self.inputs_total.or_else(|| counted(&self.inputs)),
             model: self.model,
@@ -198,6 +212,12 @@ impl Outcome {
         line.message = &message;
         write(&line)
     }
+}
+
+/// The numbers that JSON can hold.
+fn writable(metrics: &BTreeMap<String, f64>) -> BTreeMap<&str, f64> {
+    let fit = metrics.iter().filter(|(name, value)| value.is_finite() && name.len() <= 64);
+    fit.map(|(name, value)| (name.as_str(), *value)).collect()
 }
 
 /// As many inputs or outputs as an outcome lists.

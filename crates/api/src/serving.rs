@@ -15,9 +15,11 @@ use crate::{
 };
 
 pub mod access;
+mod payload_logging;
 mod session;
 
 pub use access::Access;
+pub use payload_logging::{PayloadLogging, PayloadMode};
 pub use session::{Batching, ConvolutionSearch, Cuda, GraphOptimization, Lane, Session, Weights};
 
 /// How a model is served.
@@ -35,8 +37,8 @@ pub struct Serving {
     /// fallback.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub execution_provider: Option<ExecutionProvider>,
-    /// How many server pods run. 0 keeps the Model and serves nothing. `kubectl scale` works once it is
-    /// written.
+    /// How many server pods run. 0 keeps the Model and serves nothing. `kubectl scale` works once it is written. Absent, without
+    /// `autoscaling`: one to begin with, and then as many as there are, so that no pod goes because a line here does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 1000))]
     pub replicas: Option<i32>,
@@ -67,6 +69,9 @@ pub struct Serving {
     /// Who may call the model, and over what. Absent: whoever reaches a server, without TLS.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub access: Option<Access>,
+    /// Send what the model is asked and answers to a sink. Absent: nothing is logged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub payload_logging: Option<PayloadLogging>,
     /// Who may reach the server pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub network_policy: Option<NetworkPolicy>,

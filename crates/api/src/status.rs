@@ -2,11 +2,19 @@
 //! cluster.
 #![allow(unreachable_pub, reason = "KubeSchema copies each struct, `pub` and all, into a function")]
 
+use std::collections::BTreeMap;
+
 use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{conditions::ConditionType, serving::ExecutionProvider};
+
+mod training;
+
+pub use training::{TrainingPhase, TrainingStatus};
+/// Measured numbers by name.
+pub type Metrics = BTreeMap<String, f64>;
 
 /// What was observed of a Model.
 #[derive(KubeSchema, Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
@@ -20,6 +28,10 @@ pub struct ModelStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 2048))]
     pub url: Option<String>,
+    /// How many server pods there shall be, as the spec or an autoscaler says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub desired_replicas: Option<i32>,
     /// How many server pods exist.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
@@ -38,6 +50,9 @@ pub struct ModelStatus {
     /// What the source was found to hold.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<SourceStatus>,
+    /// What the training is doing, or did last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub training: Option<TrainingStatus>,
     /// Facts about the active revision, read from its ONNX file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<ModelFacts>,
@@ -47,7 +62,8 @@ pub struct ModelStatus {
     /// Where the time went until the active revision's first pod was ready.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cold_start: Option<ColdStart>,
-    /// What holds now, one entry for each type: `Ready`, `Available`, `Progressing`, `Stalled`.
+    /// What holds now, one entry for each type: `Ready`, `Available`, `Progressing`, `Stalled`, and `Trained` where
+    /// the Model is trained.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
@@ -84,6 +100,17 @@ pub struct Revisions {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 5))]
     pub rejected: Vec<RejectedRevision>,
+    /// Ids of the revisions in the store that `spec.training.keep` leaves no room for, and that are deleted next.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32), inner(length(max = 16)))]
+    pub expiring: Vec<String>,
+}
+
+impl Revisions {
+    /// Those that are served, or can be: the active one, the candidate, and the former ones, the newest first.
+    pub fn servable(&self) -> impl Iterator<Item = &Revision> {
+        self.active.iter().chain(&self.candidate).chain(&self.former)
+    }
 }
 
 /// A revision that did not come into service.
@@ -99,6 +126,10 @@ pub struct RejectedRevision {
     /// Why, as a sentence for people.
     #[schemars(length(max = 1024))]
     pub message: String,
+    /// What its training measured.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 32))]
+    pub metrics: Metrics,
 }
 
 /// What the source was found to hold.
@@ -125,6 +156,10 @@ pub struct SourceStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64), extend("format" = "date-time"))]
     pub checked_at: Option<String>,
+    /// Why the last look whether the source changed failed, as one word for programs; none if it did not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 128))]
+    pub look_failed: Option<String>,
 }
 
 /// Where the time went until a pod was ready. Times are in milliseconds.
@@ -176,6 +211,10 @@ pub struct Revision {
     /// Whether the same bytes can be read again later.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retrievable: Option<Retrievable>,
+    /// What its training measured.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 32))]
+    pub metrics: Metrics,
     /// When this revision became the active one (RFC 3339).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64), extend("format" = "date-time"))]

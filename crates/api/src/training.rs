@@ -11,32 +11,90 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{model::SecretReference, rules};
+use crate::{free_form::FreeForm, model::SecretReference, rules, serving::Resources};
 
 mod builtin;
+mod container;
+pub mod cron;
+pub mod order;
+pub mod progress;
 pub mod resolved;
 
 pub use self::builtin::{
     Activation, Builtin, ClassWeightMode, ClassWeights, ColumnKind, ColumnSpec, EarlyStopping, Impute,
     InputLayout, Layer, Loss, Optimizer, OptimizerKind, Scale, Schedule, ScheduleKind, Task,
 };
+pub use self::container::{EnvironmentVariable, TrainingContainer};
 
 /// How a model is made from data.
 #[derive(KubeSchema, Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = rules::TEST_METRIC_NEEDS_TEST)]
+#[x_kube(
+    validation = rules::TEST_METRIC_NEEDS_TEST,
+    validation = rules::OUTPUT_IN_A_CLUSTER,
+    validation = rules::BUILTIN_OR_CONTAINER,
+    validation = rules::TARGET_OF_BUILTIN,
+    validation = rules::DATA_OF_CONTAINER,
+    validation = rules::BEAT_OF_BUILTIN,
+    validation = rules::TIME_ZONE_OF_CRON
+)]
 pub struct Training {
     /// What to learn from.
     pub data: TrainingData,
-    /// The built-in trainer: a dense network on columns. Absent: with every default.
+    /// The built-in trainer: a dense network on columns. Absent, like `container`: with every default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub builtin: Option<Builtin>,
-    /// The store that revisions are published into. Absent: they stay in the data folder of `modelwright run`.
+    /// Instead of the built-in trainer: a container of yours. Only in a cluster.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub container: Option<TrainingContainer>,
+    /// The store that revisions are published into. Required in a cluster. Absent: they stay in the data folder of
+    /// `modelwright run`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub output: Option<Output>,
     /// What a new revision must achieve before it is served. Absent: every revision is served.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gate: Option<Gate>,
+    /// When to train again, as in a crontab: minute, hour, day, month, weekday. Data that did not change is not trained on
+    /// again. Ticks that pass during a training count once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 128))]
+    #[x_kube(validation = rules::CRON)]
+    pub cron: Option<String>,
+    /// The time zone of `cron`, such as `Europe/Berlin`. Absent: UTC.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 64))]
+    pub time_zone: Option<String>,
+    /// How long one attempt may take.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 16))]
+    #[x_kube(validation = rules::DURATION, validation = rules::TRAINING_DEADLINE)]
+    pub deadline: Option<String>,
+    /// How long a training may make no progress, in `progress.jsonl` or by checkpoints, before it is ended and tried again.
+    /// Absent: only `deadline` counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 16))]
+    #[x_kube(validation = rules::DURATION, validation = rules::STALL_TIMEOUT)]
+    pub stall_timeout: Option<String>,
+    /// How often a failed attempt is tried again. What waits for a Secret, a store or a node does not count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 100))]
+    pub retries: Option<i32>,
+    /// The LocalQueue of Kueue that admits the training.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = rules::QUEUE)]
+    pub queue: Option<String>,
+    /// How many revisions stay in the store, the newest; those that are served, wanted or pinned always do. Absent: all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1000))]
+    pub keep: Option<i32>,
+    /// Resources of the container `train`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resources: Option<Resources>,
+    /// What training pods get on top of `spec.podTemplate`, in the same form. Containers: `train`; with `container`
+    /// `publish`, and `train`, `fetch`, `agent` and `check` among `initContainers`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod_template: Option<FreeForm>,
 }
 
 impl Training {
@@ -56,15 +114,22 @@ impl Training {
 pub struct TrainingData {
     /// The rows to train on.
     pub source: DataSource,
-    /// The column to predict.
+    /// The column to predict. Required by the built-in trainer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 256))]
-    pub target: String,
+    pub target: Option<String>,
     /// The rows to judge the model by. Absent: a part of the training rows, chosen by the seed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub validation: Option<Validation>,
     /// Rows that training never looks at; the final model is measured on them once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub test: Option<TestData>,
+    /// How often the stores are asked whether the data changed, as `spec.source.pollInterval`; changed data is trained on.
+    /// Absent: never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 16))]
+    #[x_kube(validation = rules::DURATION, validation = rules::POLL_INTERVAL)]
+    pub poll_interval: Option<String>,
 }
 
 /// Rows in files.
@@ -148,6 +213,10 @@ pub struct Output {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credentials_secret_ref: Option<SecretReference>,
 }
+
+/// The reasons for which a gate refuses a revision, as outcomes and `status.revisions.rejected` have them.
+pub const GATE_REASONS: [&str; 4] =
+    ["RequirementNotMet", "WorseThanBaseline", "WorseThanActive", "NotComparable"];
 
 /// What a new revision must achieve before it is served. One that does not is kept, and the former one goes on serving.
 #[derive(KubeSchema, Clone, Debug, Default, Deserialize, PartialEq, Serialize)]

@@ -39,8 +39,13 @@ pub struct Retry {
 impl Retry {
     /// For `resolve`: 20 seconds.
     pub const RESOLVE: Self = Self { timeout: Duration::from_secs(20), attempts: 10 };
-    /// For `fetch` and `publish`: 120 seconds.
+    /// For `fetch` of a training and `publish`: 120 seconds.
     pub const FETCH: Self = Self { timeout: Duration::from_mins(2), attempts: 30 };
+    /// For the first `fetch` of a server pod: short, because nobody sees what is wrong before it ends.
+    pub const FIRST_FETCH: Self = Self { timeout: Duration::from_secs(10), attempts: 10 };
+    /// For its next ones: the pod says meanwhile why the first ended, and a pod that waits for its kubelet's pause, which
+    /// grows to 5 minutes, would notice later that the store is back.
+    pub const NEXT_FETCH: Self = Self { timeout: Duration::from_mins(10), attempts: 600 };
     /// The first failure is final.
     pub const NEVER: Self = Self { timeout: Duration::ZERO, attempts: 0 };
 }

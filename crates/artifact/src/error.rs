@@ -111,7 +111,7 @@ pub enum Error {
     AccessDenied {
         /// The uri.
         what: String,
-        /// What was tried: `read`, `list` or `write`.
+        /// What was tried: `read`, `list`, `write` or `delete`.
         action: &'static str,
     },
     /// A workload identity that gives no credentials.
@@ -290,6 +290,14 @@ pub enum Error {
         /// What the system says.
         source: std::io::Error,
     },
+    /// A store that does not let us delete.
+    #[error("{what} may not be deleted: grant the credentials the right {right}")]
+    DeletionDenied {
+        /// The uri.
+        what: String,
+        /// The right by the name that the store gives it.
+        right: &'static str,
+    },
     /// No space left.
     #[error("no space left to write {}: free some or choose another folder", path.display())]
     DiskFull {
@@ -364,6 +372,7 @@ reasons! {
     FolderInUse => "FolderInUse", CannotWrite;
     CannotWrite => "CannotWrite", CannotWrite;
     DiskFull => "DiskFull", CannotWrite;
+    DeletionDenied => "DeletionDenied", CannotWrite;
     SourceChanged => "SourceChanged", TryAgain;
     DigestMismatch => "DigestMismatch", DigestMismatch;
     RevisionCollision => "RevisionCollision", Refused;

@@ -19,6 +19,9 @@ const FILE_MODE: Mode = Mode::from_raw_mode(0o644);
 /// The name of an unfinished manifest.
 const UNFINISHED_MANIFEST: &str = ".modelwright-manifest.partial";
 
+/// What stands at a name: whether it is a folder, or what it is if it is no regular file either.
+type Kind = Result<bool, &'static str>;
+
 /// An open folder.
 #[derive(Debug)]
 pub(crate) struct Folder {
@@ -172,6 +175,26 @@ impl Folder {
     /// What lies in the folder: names, and whether each is a folder. Unfinished files of ours are left out, names that
     /// are no text refused, as is anything that is neither a folder nor a regular file.
     pub(crate) fn entries(&self) -> Result<Vec<(String, bool)>, Error> {
+        self.first_entries(usize::MAX)
+    }
+
+    /// As [`entries`](Self::entries), but no more than so many of them: somebody else may have filled the folder.
+    pub(crate) fn first_entries(&self, most: usize) -> Result<Vec<(String, bool)>, Error> {
+        let stand = |(name, kind): (String, Kind)| match kind {
+            Ok(is_folder) => Ok((name, is_folder)),
+            Err(found) => Err(Error::UnsafeTarget { path: self.path.join(name), found }),
+        };
+        self.everything(most)?.into_iter().map(stand).collect()
+    }
+
+    /// The same without what is neither a folder nor a regular file.
+    pub(crate) fn plain_entries(&self) -> Result<Vec<(String, bool)>, Error> {
+        let plain = |(name, kind): (String, Kind)| Some((name, kind.ok()?));
+        Ok(self.everything(usize::MAX)?.into_iter().filter_map(plain).collect())
+    }
+
+    /// Names, and whether each is a folder, or what it is if it is no regular file either.
+    fn everything(&self, most: usize) -> Result<Vec<(String, Kind)>, Error> {
         let reading = |error: rustix::io::Errno| Error::reading(&self.path, error.into());
         let mut entries = Vec::new();
         for entry in fs::Dir::read_from(&self.handle).map_err(reading)? {
@@ -180,22 +203,54 @@ impl Folder {
             if matches!(bytes, b"." | b"..") || bytes.starts_with(RESERVED_PREFIX.as_bytes()) {
                 continue;
             }
+            if entries.len() == most {
+                break;
+            }
             let name = std::str::from_utf8(bytes).map_err(|_| Error::UnsafePath {
                 path: printable(&String::from_utf8_lossy(bytes)),
                 problem: "it is not UTF-8",
             })?;
             let stat = fs::statat(&self.handle, name, AtFlags::SYMLINK_NOFOLLOW).map_err(reading)?;
-            let is_folder = match FileType::from_raw_mode(stat.st_mode) {
-                FileType::Directory => true,
-                FileType::RegularFile => false,
-                _ => {
-                    let found = kind_name(stat.st_mode);
-                    return Err(Error::UnsafeTarget { path: self.path.join(name), found });
-                }
+            let kind = match FileType::from_raw_mode(stat.st_mode) {
+                FileType::Directory => Ok(true),
+                FileType::RegularFile => Ok(false),
+                _ => Err(kind_name(stat.st_mode)),
             };
-            entries.push((name.to_owned(), is_folder));
+            entries.push((name.to_owned(), kind));
         }
         Ok(entries)
+    }
+
+    /// Bytes that are free for this process on the folder's disk.
+    pub(crate) fn free_bytes(&self) -> Result<u64, Error> {
+        let stat = fs::fstatvfs(&self.handle).map_err(|error| Error::reading(&self.path, error.into()))?;
+        Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+    }
+
+    /// Removes a folder of ours that holds nothing but files; nothing there is fine.
+    pub(crate) fn remove_folder(&self, name: &str) -> Result<(), Error> {
+        let writing = |error: rustix::io::Errno| Error::writing(self.path.join(name), error.into());
+        let stat = match fs::statat(&self.handle, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Err(rustix::io::Errno::NOENT) => return Ok(()),
+            stat => stat.map_err(writing)?,
+        };
+        if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
+            return self.remove(name);
+        }
+        let inside = self.enter(name, false)?;
+        for entry in fs::Dir::read_from(&inside.handle).map_err(writing)? {
+            let entry = entry.map_err(writing)?;
+            if !matches!(entry.file_name().to_bytes(), b"." | b"..") {
+                fs::unlinkat(&inside.handle, entry.file_name(), AtFlags::empty()).map_err(writing)?;
+            }
+        }
+        fs::unlinkat(&self.handle, name, AtFlags::REMOVEDIR).map_err(writing)
+    }
+
+    /// Gives the finished folder `from` its name `to`, which must be free.
+    pub(crate) fn rename_folder(&self, from: &str, to: &str) -> Result<(), Error> {
+        fs::renameat(&self.handle, from, &self.handle, to)
+            .map_err(|error| Error::writing(self.path.join(to), error.into()))
     }
 
     /// Removes a file of ours; nothing there is fine.

@@ -7,14 +7,20 @@
 //!   ([`onnx::OnnxFacts`]) in bounded memory; [`probe()`] and [`resolve_if_changed()`] tell cheaply whether a source is
 //!   still the same.
 //! * [`fetch()`] brings a revision into a folder, verified; [`verify()`] verifies such a folder again.
+//! * [`mapping`] derives a copy whose weights can be mapped from a verified folder, and tells whether one may be used.
 //! * [`publish()`] copies a folder into a store as an immutable revision, [`provenance`] beside it.
 //! * [`data`] brings what a training reads into a folder, hashed; [`compose()`] makes a revision of what it writes, and
 //!   [`inputs`] remembers which revision came of which data and settings.
+//! * [`output`] reads what somebody else's training wrote, trusting none of it, and [`publish_files()`] publishes exactly
+//!   the bytes that were found good.
+//! * [`checkpoints`] keeps the state of a training that is under way.
+//! * [`retention`] deletes the revisions that a Model wrote and has too many of.
 //!
 //! No environment variable is read here: credentials, rules and limits come in a [`Connection`].
 #![forbid(unsafe_code)]
 
 mod access;
+pub mod checkpoints;
 mod compose;
 mod connection;
 mod credentials;
@@ -23,18 +29,23 @@ mod digest;
 mod error;
 mod fetch;
 mod folder;
+pub mod gang;
 mod identity;
 pub mod inputs;
 mod inspect;
 mod manifest;
+pub mod mapping;
 pub mod onnx;
+pub mod output;
 mod path;
 mod progress;
 pub mod provenance;
 mod publish;
 mod resolve;
+pub mod retention;
 mod revisions;
 mod store;
+mod stream;
 mod uri;
 mod verify;
 
@@ -44,19 +55,19 @@ pub use connection::{Connection, Limits, Retry, Transfers};
 pub use credentials::{CREDENTIAL_NAMES, Credentials};
 pub use digest::{Digest, Hasher};
 pub use error::{Class, Error};
-pub use fetch::{FetchRequest, Fetched, fetch};
+pub use fetch::{FetchRequest, Fetched, facts, fetch};
 pub use identity::{IDENTITY_NAMES, Identity};
 pub use manifest::{
     CONTRACT, FileEntry, Inputs, MANIFEST_FILE, MAX_FILES, MAX_MANIFEST_BYTES, MODEL_FILE, Manifest,
 };
 pub use path::RelativePath;
 pub use progress::{NoProgress, Progress};
-pub use publish::{PublishRequest, Published, publish};
+pub use publish::{PublishRequest, Published, publish, publish_files};
 pub use resolve::{
     Kind, Probe, RemoteFile, ResolveRequest, Resolved, Retrievable, SourceFile, probe, resolve,
     resolve_if_changed,
 };
-pub use revisions::{find_revision, revision_uri};
-pub use store::read_document;
+pub use revisions::{find_revision, published_file, revision_uri};
+pub use store::{Sender, read_document};
 pub use uri::SourceUri;
-pub use verify::{Verified, verify};
+pub use verify::{Verified, read_manifest, verify};

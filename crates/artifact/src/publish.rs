@@ -5,7 +5,7 @@
 //! revision, whatever an interrupted upload has left; a later one completes it. Correctness does not rest on
 //! conditional writes, which some stores ignore, but on reading everything back.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -77,15 +77,41 @@ pub async fn publish(request: &PublishRequest, progress: &dyn Progress) -> Resul
         let what = request.folder.join(MANIFEST_FILE).display().to_string();
         return Err(Error::DigestMismatch { what, expected, found: digest });
     }
-    let store = Store::open(&request.prefix, &request.connection)?;
-    let publisher = Publisher { store: &store, folder, manifest: &manifest, digest, progress };
+    copy(folder, &manifest, (&request.prefix, &request.connection), progress).await
+}
+
+/// Publishes the files in `folder` that `manifest` names as the revision that it describes, as [`publish`] does. The
+/// folder need not hold the manifest itself, and what else lies there is left alone.
+///
+/// A file with other bytes than the manifest says is [`Error::DigestMismatch`], and then there is no revision.
+pub async fn publish_files(
+    folder: &Path,
+    manifest: &Manifest,
+    prefix: &SourceUri,
+    connection: &Connection,
+    progress: &dyn Progress,
+) -> Result<Published, Error> {
+    let path = folder.to_owned();
+    let folder = blocking(move || Folder::open(&path).map(Arc::new)).await?;
+    copy(folder, manifest, (prefix, connection), progress).await
+}
+
+async fn copy(
+    folder: Arc<Folder>,
+    manifest: &Manifest,
+    (prefix, connection): (&SourceUri, &Connection),
+    progress: &dyn Progress,
+) -> Result<Published, Error> {
+    let digest = manifest.digest()?;
+    let store = Store::open(prefix, connection)?;
+    let publisher = Publisher { store: &store, folder, manifest, digest, progress };
     let bytes_written = if publisher.manifest_is_there().await? {
         publisher.check_all().await?;
         0
     } else {
         publisher.upload_all().await?
     };
-    Ok(Published { digest, uri: revision_uri(&request.prefix, &digest)?, bytes_written })
+    Ok(Published { digest, uri: revision_uri(prefix, &digest)?, bytes_written })
 }
 
 struct Publisher<'a> {

@@ -19,12 +19,7 @@ pub(crate) fn revision_key(digest: &Digest, path: &str) -> String {
 /// # Ok::<(), modelwright_artifact::Error>(())
 /// ```
 pub fn revision_uri(prefix: &SourceUri, digest: &Digest) -> Result<SourceUri, Error> {
-    let revision = revision_key(digest, "");
-    if let Some(path) = prefix.local_path() {
-        // The final slash stays: it is an empty last component.
-        return SourceUri::from_path(&path.join(revision));
-    }
-    SourceUri::parse(&format!("{}/{revision}", prefix.to_string().trim_end_matches('/')), None)
+    prefix.below(&revision_key(digest, ""))
 }
 
 /// The digest of the revision that is published below `prefix` under `name`, its digest or its id; `None` if there is none.
@@ -46,6 +41,26 @@ pub async fn find_revision(
     };
     let digest = Digest::of(&store.read_small(&file, MAX_MANIFEST_BYTES).await?);
     Ok(Some(digest).filter(|digest| digest.hex().starts_with(hex)))
+}
+
+/// One small file of the revision `digest`, at most `most` bytes; `None` if there is no such revision, or it has no such
+/// file. Other bytes than its manifest names are [`Error::RevisionCollision`].
+pub async fn published_file(
+    prefix: &SourceUri,
+    connection: &Connection,
+    digest: &Digest,
+    name: &str,
+    most: usize,
+) -> Result<Option<Vec<u8>>, Error> {
+    let store = Store::open(prefix, connection)?;
+    let Some(manifest) = published_manifest(&store, digest).await? else { return Ok(None) };
+    let Some(entry) = manifest.files().get(name) else { return Ok(None) };
+    let key = revision_key(digest, name);
+    let bytes = store.read_small(&store.head(&key).await?, most).await?;
+    if Digest::of(&bytes) == entry.sha256 {
+        return Ok(Some(bytes.to_vec()));
+    }
+    Err(Error::RevisionCollision { what: store.describe(&key), digest: *digest })
 }
 
 /// The manifest of the revision `digest`, if it is published below the store's uri.

@@ -102,6 +102,14 @@ impl SourceUri {
         }
     }
 
+    /// The uri of a path below this one; a final `/` stays.
+    pub(crate) fn below(&self, path: &str) -> Result<Self, Error> {
+        if let Some(folder) = self.local_path() {
+            return Self::from_path(&folder.join(path));
+        }
+        Self::parse(&format!("{}/{path}", self.text.trim_end_matches('/')), None)
+    }
+
     pub(crate) fn place(&self) -> &Place {
         &self.place
     }

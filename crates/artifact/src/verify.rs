@@ -26,15 +26,25 @@ pub struct Verified {
 /// not looked at. Blocks: a caller on an asynchronous runtime runs it where blocking is allowed.
 pub fn verify(folder: &Path, digest: &Digest) -> Result<Verified, Error> {
     let folder = Folder::open(folder)?;
-    let manifest = manifest_in(&folder)?;
-    if !manifest.matches(digest)? {
-        let what = folder.path().join(MANIFEST_FILE).display().to_string();
-        return Err(Error::DigestMismatch { what, expected: *digest, found: manifest.digest()? });
-    }
+    let manifest = named_manifest(&folder, digest)?;
     for (path, entry) in manifest.files() {
         verify_file(&folder, path, entry)?;
     }
     Ok(Verified { digest: manifest.digest()?, manifest })
+}
+
+/// The manifest in `folder` if `digest` names it, as for [`verify`]. What the files hold is not looked at.
+pub fn read_manifest(folder: &Path, digest: &Digest) -> Result<Manifest, Error> {
+    named_manifest(&Folder::open(folder)?, digest)
+}
+
+fn named_manifest(folder: &Folder, digest: &Digest) -> Result<Manifest, Error> {
+    let manifest = manifest_in(folder)?;
+    if manifest.matches(digest)? {
+        return Ok(manifest);
+    }
+    let what = folder.path().join(MANIFEST_FILE).display().to_string();
+    Err(Error::DigestMismatch { what, expected: *digest, found: manifest.digest()? })
 }
 
 /// The manifest of a revision's folder.

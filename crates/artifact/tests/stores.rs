@@ -17,6 +17,8 @@ mod identity;
 mod publishing;
 #[path = "stores/resolving.rs"]
 mod resolving;
+#[path = "stores/retention.rs"]
+mod retention;
 #[path = "stores/servers.rs"]
 mod servers;
 #[path = "stores/training.rs"]

@@ -39,22 +39,23 @@ pub(crate) struct AccessArguments {
     /// A folder with `tls.crt` and `tls.key`: speak TLS and nothing else. A renewed certificate needs no restart.
     #[arg(long, value_name = "DIR")]
     pub(crate) tls: Option<PathBuf>,
-    /// Refuse an issuer on a private network, too.
+    /// Refuse an issuer, and a sink of payloads, on a private network, too.
     #[arg(long)]
     pub(crate) refuse_private: bool,
-    /// Allow an issuer on this machine, and without TLS.
+    /// Allow an issuer, and a sink of payloads, on this machine, and an issuer without TLS.
     #[arg(long)]
     pub(crate) allow_loopback: bool,
 }
 
 impl AccessArguments {
+    /// Which addresses may be asked.
+    pub(crate) fn rules(&self) -> AccessRules {
+        AccessRules { loopback: self.allow_loopback, private: !self.refuse_private, ..AccessRules::CLUSTER }
+    }
+
     /// What the server takes; nothing where no option is given.
     pub(crate) fn config(&self) -> Result<Option<AccessConfig>, Failure> {
-        let rules = AccessRules {
-            loopback: self.allow_loopback,
-            private: !self.refuse_private,
-            ..AccessRules::CLUSTER
-        };
+        let rules = self.rules();
         let limits = ClientLimits {
             requests_per_second: self.client_requests_per_second,
             burst: self.client_burst,

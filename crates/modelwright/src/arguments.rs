@@ -5,14 +5,19 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use modelwright_api::serving::ExecutionProvider;
+use modelwright_api::{contract::environment, defaults::DRAIN_DELAY, serving::ExecutionProvider};
+use modelwright_artifact::Retry;
 
-pub(crate) use self::session::SessionArguments;
-use self::session::{parse_duration, word};
+pub(crate) use self::container::{AgentArguments, CheckOutputArguments, MlArguments, PublishArguments};
+pub(crate) use self::session::{SessionArguments, WeightsArguments, parse_duration, word};
+pub(crate) use self::training::{DataArguments, TrainArguments};
 use crate::access::AccessArguments;
 use crate::cluster::{CheckArguments, OperatorArguments, PlanArguments, WhyArguments};
+use crate::payload_log::PayloadLogArguments;
 
+mod container;
 mod session;
+mod training;
 
 /// Serve ONNX models from one manifest over the Open Inference Protocol.
 #[derive(Debug, Parser)]
@@ -39,6 +44,12 @@ pub(crate) enum Command {
     Run(RunArguments),
     Resolve(ResolveArguments),
     Fetch(FetchArguments),
+    Agent(AgentArguments),
+    Check(CheckOutputArguments),
+    Publish(PublishArguments),
+    Train(TrainArguments),
+    Data(DataArguments),
+    Delete(DeleteArguments),
     Serve(Box<ServeArguments>),
     Operator(OperatorArguments),
     Plan(PlanArguments),
@@ -119,17 +130,40 @@ pub(crate) struct ResolveArguments {
 }
 
 /// Fetch a revision into a folder and verify every byte of it. An interrupted fetch is continued.
+///
+/// With `--config`, in the pod of a training by a container of the user's: fetch its data and its newest checkpoint instead.
 #[derive(Debug, Args)]
 pub(crate) struct FetchArguments {
     /// The source: a file, a prefix with one ONNX file, or a revision folder.
-    #[arg(long, value_name = "URI")]
-    pub(crate) uri: String,
+    #[arg(long, value_name = "URI", required_unless_present = "config")]
+    pub(crate) uri: Option<String>,
     /// The revision's digest, as `modelwright resolve` prints it.
-    #[arg(long, value_name = "sha256:…")]
-    pub(crate) digest: String,
+    #[arg(long, value_name = "sha256:…", required_unless_present = "config")]
+    pub(crate) digest: Option<String>,
     /// The folder to write to; made if it does not exist.
-    #[arg(long, value_name = "DIR")]
-    pub(crate) out: PathBuf,
+    #[arg(long, value_name = "DIR", required_unless_present = "config")]
+    pub(crate) out: Option<PathBuf>,
+    /// The order of a training, as JSON.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["uri", "digest", "out", "credentials_secret"])]
+    pub(crate) config: Option<PathBuf>,
+    /// With `--config`: the folder that the training's folders lie in.
+    #[arg(long, value_name = "DIR", default_value = container::ML, requires = "config")]
+    pub(crate) ml_dir: PathBuf,
+    #[command(flatten)]
+    pub(crate) weights: WeightsArguments,
+    #[command(flatten)]
+    pub(crate) step: StepArguments,
+}
+
+/// List the revisions that a Model has too many of in its store, or delete them, as the order says.
+///
+/// Only what provenance ascribes to the Model is looked at. Credentials come from the environment, each name prefixed with
+/// `OUTPUT_`.
+#[derive(Debug, Args)]
+pub(crate) struct DeleteArguments {
+    /// The order of a deletion, as JSON.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: PathBuf,
     #[command(flatten)]
     pub(crate) step: StepArguments,
 }
@@ -152,9 +186,20 @@ pub(crate) struct StepArguments {
     /// way around network policy. `run` always allows them.
     #[arg(long)]
     pub(crate) allow_loopback: bool,
+    /// How long a request to a store is tried again that fails for a passing reason [default: 20s to find out what a source is,
+    /// 2m for everything else].
+    #[arg(long, env = environment::STORE_RETRY, value_name = "DURATION", value_parser = parse_duration)]
+    pub(crate) store_retry: Option<Duration>,
     /// Also write the final JSON object to this file [default: /dev/termination-log in a pod].
     #[arg(long, value_name = "FILE")]
     pub(crate) termination_log: Option<PathBuf>,
+}
+
+impl StepArguments {
+    /// How long requests are tried again: as `usual`, unless something else is asked for.
+    pub(crate) fn retry(&self, usual: Retry) -> Retry {
+        self.store_retry.map_or(usual, |timeout| Retry { timeout, attempts: usize::MAX })
+    }
 }
 
 /// Serve one fetched revision, as the pods of a cluster do.
@@ -185,12 +230,14 @@ pub(crate) struct ServeArguments {
     pub(crate) max_queued_requests: Option<u32>,
     #[command(flatten)]
     pub(crate) access: AccessArguments,
+    #[command(flatten)]
+    pub(crate) payload_log: PayloadLogArguments,
     /// How long to keep serving after SIGTERM while the endpoint leaves its Service, in seconds.
-    #[arg(long, value_name = "SECONDS", default_value_t = 5)]
+    #[arg(long, value_name = "SECONDS", default_value_t = DRAIN_DELAY.as_secs())]
     pub(crate) drain_delay: u64,
-    /// How long requests may take to finish after that, in seconds.
-    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
-    pub(crate) drain_grace: u64,
+    /// How long requests may take to finish after that, in seconds [default: `--request-timeout` and 5 s].
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) drain_grace: Option<u64>,
     /// How long a request may wait and run before it is answered with 504, such as `30s`.
     #[arg(long, value_name = "DURATION", default_value = "1m", value_parser = parse_duration)]
     pub(crate) request_timeout: Duration,

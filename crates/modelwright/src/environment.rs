@@ -7,10 +7,9 @@ use modelwright_artifact::{Credentials, Identity};
 
 /// Set by the kubelet in every container.
 const IN_A_POD: &str = "KUBERNETES_SERVICE_HOST";
-/// Before the name of a credential for `--copy-to`, so that source and target can have different ones.
-const COPY_TO: &str = "COPY_TO_";
 
-fn variable(name: &str) -> Option<String> {
+/// The value of a variable that is not empty.
+pub(crate) fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
@@ -21,7 +20,22 @@ pub(crate) fn credentials() -> Credentials {
 
 /// Credentials for `--copy-to`.
 pub(crate) fn copy_to_credentials() -> Credentials {
-    Credentials::from_lookup(|name| variable(&format!("{COPY_TO}{name}")))
+    prefixed_credentials(environment::COPY_TO_PREFIX)
+}
+
+/// Credentials for a store whose variables begin with this, such as `OUTPUT_`; with nothing, those of the source.
+pub(crate) fn prefixed_credentials(prefix: &str) -> Credentials {
+    Credentials::from_lookup(|name| variable(&format!("{prefix}{name}")))
+}
+
+/// The place of this pod among those that train together, from 0; 0 where there is only one.
+pub(crate) fn node_rank() -> Result<u32, String> {
+    match variable(environment::NODE_RANK) {
+        None => Ok(0),
+        Some(rank) => rank.parse().map_err(|_| {
+            format!("{} is {rank:?}, not a number from 0; the operator sets it", environment::NODE_RANK)
+        }),
+    }
 }
 
 /// The identity that the cloud gives this pod.

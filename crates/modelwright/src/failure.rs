@@ -102,6 +102,29 @@ impl From<modelwright_trainer::data::DataError> for Failure {
     }
 }
 
+impl From<modelwright_artifact::output::OutputError> for Failure {
+    fn from(error: modelwright_artifact::output::OutputError) -> Self {
+        use modelwright_artifact::output::OutputError;
+        let (reason, message) = (error.reason(), error.to_string());
+        match error {
+            OutputError::Other(error) => error.into(),
+            _ => Self::new(ExitCode::BadData, reason, message),
+        }
+    }
+}
+
+impl From<modelwright_trainer::container::ContainerError> for Failure {
+    fn from(error: modelwright_trainer::container::ContainerError) -> Self {
+        use modelwright_trainer::container::ContainerError;
+        let (reason, message) = (error.reason(), error.to_string());
+        match error {
+            ContainerError::Output(error) => error.into(),
+            ContainerError::Runtime(error) => error.into(),
+            _ => Self::new(ExitCode::BadData, reason, message),
+        }
+    }
+}
+
 impl From<modelwright_server::AccessError> for Failure {
     fn from(error: modelwright_server::AccessError) -> Self {
         use modelwright_server::AccessError as Error;
@@ -165,9 +188,24 @@ mod tests {
             AccessError::InvalidCertificate { path: "t".into(), problem: String::new() }.into(),
             AccessError::IssuerMismatch { issuer: String::new(), says: String::new() }.into(),
             AccessError::IssuerUnreachable { issuer: String::new(), problem: String::new() }.into(),
+            Failure::new(ExitCode::InvalidConfiguration, "InvalidOrder", ""),
+            Failure::new(ExitCode::InputMissing, "RecordMissing", ""),
+            Failure::new(ExitCode::Refused, "RequirementNotMet", ""),
+            Failure::new(ExitCode::Refused, "WorseThanBaseline", ""),
+            Failure::new(ExitCode::Refused, "WorseThanActive", ""),
+            Failure::new(ExitCode::Refused, "NotComparable", ""),
+            Failure::new(ExitCode::Preempted, "Preempted", ""),
+            Failure::new(ExitCode::Preempted, "CheckpointLeftBehind", ""),
         ];
-        let mut all: Vec<(String, u8)> =
-            own.into_iter().map(|failure| (failure.reason, failure.exit.number())).collect();
+        let bad = |name: &&str| Failure::new(ExitCode::BadData, name, "");
+        let of_output = modelwright_artifact::output::OutputError::REASONS.iter().map(bad);
+        let of_container = modelwright_trainer::container::ContainerError::REASONS.iter().map(bad);
+        let mut all: Vec<(String, u8)> = own
+            .into_iter()
+            .chain(of_output)
+            .chain(of_container)
+            .map(|failure| (failure.reason, failure.exit.number()))
+            .collect();
         let artifact =
             modelwright_artifact::Error::REASONS.iter().map(|(name, class)| (name, exit_of(*class)));
         let onnx = OnnxError::REASONS.iter().map(|name| {

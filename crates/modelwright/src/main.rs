@@ -8,12 +8,16 @@ mod command_line;
 mod environment;
 mod failure;
 mod local;
+mod outbound;
+mod payload_log;
 mod report;
 mod serving;
 mod signals;
 mod steps;
 mod support;
 mod terminal;
+mod training;
+mod weights;
 
 use std::io::IsTerminal as _;
 use std::process::ExitCode as ProcessExit;
@@ -39,6 +43,12 @@ fn main() -> ProcessExit {
         Command::Run(arguments) => local::run(&arguments),
         Command::Resolve(arguments) => steps::resolve::run(&arguments),
         Command::Fetch(arguments) => steps::fetch::run(&arguments),
+        Command::Agent(arguments) => steps::agent::run(&arguments),
+        Command::Check(arguments) => steps::check::run(&arguments),
+        Command::Publish(arguments) => steps::publish::run(&arguments),
+        Command::Train(arguments) => steps::train::run(&arguments),
+        Command::Data(arguments) => steps::data::run(&arguments),
+        Command::Delete(arguments) => steps::delete::run(&arguments),
         Command::Serve(arguments) => steps::serve::run(&arguments),
         Command::Operator(arguments) => cluster::operator::run(&arguments),
         Command::Plan(arguments) => cluster::plan::run(&arguments),

@@ -16,8 +16,21 @@ use crate::failure::Failure;
 
 /// Ends a step: the JSON object is the last line of standard output and, in a pod, the termination message.
 pub(crate) fn end(result: Result<Outcome, Failure>, termination_log: Option<&PathBuf>) -> ProcessExit {
+    end_with(result.map(|outcome| (outcome, ExitCode::Done)), termination_log)
+}
+
+/// As [`end`], for a step that says more than one thing by its exit code: a gate that refused tells digest and metrics, too.
+pub(crate) fn end_with(
+    result: Result<(Outcome, ExitCode), Failure>,
+    termination_log: Option<&PathBuf>,
+) -> ProcessExit {
     let (outcome, exit) = match result {
-        Ok(outcome) => (outcome, ExitCode::Done),
+        Ok((outcome, exit)) => {
+            if exit != ExitCode::Done {
+                tracing::info!(reason = %outcome.reason, "{}", outcome.message);
+            }
+            (outcome, exit)
+        }
         Err(failure) => {
             tracing::error!(reason = %failure.reason, "{}", failure.message);
             (Outcome::failure(failure.reason, failure.message), failure.exit)

@@ -13,11 +13,11 @@ use modelwright_runtime::{
     BatchingRequest, ConvolutionSearch, ExecutionProvider, GraphOptimization, LaneChoice, LoadRequest,
     LoadedModel, QueueBounds, ResourceOptions, Weights, cpus,
 };
-use modelwright_server::{Bounds, ReadyModel};
+use modelwright_server::{Bounds, PayloadLog, ReadyModel};
 use modelwright_trainer::export::EXPLAIN_FILE;
 use modelwright_trainer::export::schema::SCHEMA_FILE;
 
-use crate::arguments::ServeArguments;
+use crate::arguments::{ServeArguments, WeightsArguments};
 use crate::failure::Failure;
 
 /// For `run`: the model in a revision's folder, as its manifest wants it.
@@ -43,6 +43,20 @@ pub(crate) fn from_arguments(arguments: &ServeArguments) -> LoadRequest {
     }
 }
 
+/// For `fetch`: what decides whether the model's weights are moved to a file of their own.
+pub(crate) fn to_be_loaded(folder: &Path, options: &WeightsArguments) -> LoadRequest {
+    LoadRequest {
+        execution_provider: execution_provider(options.execution_provider),
+        instances: options.instances.map(usize::from).and_then(NonZeroUsize::new),
+        weights: weights(options.weights),
+        batching: Some(BatchingRequest {
+            max_batch_size: options.max_batch_size.map(usize::from).and_then(NonZeroUsize::new),
+            ..BatchingRequest::default()
+        }),
+        ..LoadRequest::new(folder.join(MODEL_FILE))
+    }
+}
+
 fn request(folder: &Path, session: &ResolvedSession, batching: ResolvedBatching) -> LoadRequest {
     let memory_limit = session.cuda.memory_limit.map(bytes);
     LoadRequest {
@@ -60,11 +74,7 @@ fn request(folder: &Path, session: &ResolvedSession, batching: ResolvedBatching)
             api::Lane::Inline => LaneChoice::Inline,
             api::Lane::Pooled => LaneChoice::Pooled,
         },
-        weights: match session.weights {
-            api::Weights::Auto => Weights::Auto,
-            api::Weights::Copied => Weights::Copied,
-            api::Weights::Mapped => Weights::Mapped,
-        },
+        weights: weights(session.weights),
         resources: ResourceOptions {
             arena: session.memory_arena,
             cuda_memory_limit: memory_limit,
@@ -84,6 +94,14 @@ fn request(folder: &Path, session: &ResolvedSession, batching: ResolvedBatching)
     }
 }
 
+const fn weights(weights: api::Weights) -> Weights {
+    match weights {
+        api::Weights::Auto => Weights::Auto,
+        api::Weights::Copied => Weights::Copied,
+        api::Weights::Mapped => Weights::Mapped,
+    }
+}
+
 const fn execution_provider(provider: api::ExecutionProvider) -> ExecutionProvider {
     match provider {
         api::ExecutionProvider::Cpu => ExecutionProvider::Cpu,
@@ -93,13 +111,24 @@ const fn execution_provider(provider: api::ExecutionProvider) -> ExecutionProvid
 
 /// A loaded model with what its revision's folder holds beside it: the columns and classes of a model that was trained here, and
 /// what explains its predictions.
-pub(crate) fn ready(folder: &Path, digest: &Digest, model: LoadedModel) -> Result<ReadyModel, Failure> {
+pub(crate) fn ready(
+    folder: &Path,
+    digest: &Digest,
+    model: LoadedModel,
+    log: Option<&Arc<PayloadLog>>,
+) -> Result<ReadyModel, Failure> {
     let view = view(folder, &model)?;
-    let ready = ReadyModel::new(digest.id(), Arc::new(model));
-    let Some(view) = view else { return Ok(ready) };
-    let (ready, explain) = (ready.with_view(view), folder.join(EXPLAIN_FILE));
-    // Revisions of earlier releases have none.
-    Ok(if explain.is_file() { ready.with_explain_model(explain) } else { ready })
+    let mut ready = ReadyModel::new(digest.id(), Arc::new(model));
+    if let Some(view) = view {
+        let explain = folder.join(EXPLAIN_FILE);
+        ready = ready.with_view(view);
+        // Revisions of earlier releases have none.
+        ready = if explain.is_file() { ready.with_explain_model(explain) } else { ready };
+    }
+    Ok(match log {
+        Some(log) => ready.with_payload_log(Arc::clone(log))?,
+        None => ready,
+    })
 }
 
 /// The columns and classes of a model that was trained here; `None` for any other.

@@ -1,4 +1,5 @@
-//! The clients of the API server: bounded in time and number, counted, and closed to writes by a process that does not lead.
+//! The clients of the API server: bounded in time and number, counted, and closed to writes by a process that does not lead. What
+//! time it is, they learn by the way.
 
 use std::future::poll_fn;
 use std::path::{Path, PathBuf};
@@ -8,13 +9,14 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::header::CONTENT_TYPE;
-use http::{Method, Request};
+use http::{Method, Request, Response};
 use kube::client::{Body, ClientBuilder};
 use kube::config::{InferConfigError, KubeConfigOptions, Kubeconfig, KubeconfigError};
 use kube::{Client, Config};
 use tower::limit::ConcurrencyLimitLayer;
 use tower::{BoxError, Layer, Service};
 
+use crate::clock::Clock;
 use crate::lease::{Claim, Settings};
 use crate::metrics::Metrics;
 
@@ -80,10 +82,15 @@ pub fn with_causes(error: &dyn std::error::Error) -> String {
 }
 
 /// The client for everything but the Lease: it writes only as long as the claim is held.
-pub fn client(mut config: Config, metrics: Arc<Metrics>, claim: Claim) -> Result<Client, kube::Error> {
+pub fn client(
+    mut config: Config,
+    metrics: Arc<Metrics>,
+    claim: Claim,
+    clock: Clock,
+) -> Result<Client, kube::Error> {
     config.connect_timeout = Some(CONNECT_TIMEOUT);
     config.read_timeout = Some(READ_TIMEOUT);
-    build(config, metrics, claim)
+    build(config, &Watched { metrics, claim, clock })
 }
 
 /// The client for the Lease, with connections of its own: it tries once, and gives up in time for another try.
@@ -91,24 +98,26 @@ pub fn lease_client(
     mut config: Config,
     metrics: Arc<Metrics>,
     settings: &Settings,
+    clock: Clock,
 ) -> Result<Client, kube::Error> {
     config.connect_timeout = Some(settings.attempt);
     config.read_timeout = Some(settings.attempt);
     config.default_retry = false;
-    build(config, metrics, Claim::always())
+    build(config, &Watched { metrics, claim: Claim::always(), clock })
 }
 
-fn build(config: Config, metrics: Arc<Metrics>, claim: Claim) -> Result<Client, kube::Error> {
+fn build(config: Config, watched: &Watched) -> Result<Client, kube::Error> {
     let builder = ClientBuilder::try_from(config)?;
     let limit = ConcurrencyLimitLayer::new(MAX_REQUESTS);
-    Ok(builder.with_layer(&limit).with_layer(&Watched { metrics, claim }).build())
+    Ok(builder.with_layer(&limit).with_layer(watched).build())
 }
 
-/// Around a client: counts writes, and refuses those of a process that does not lead.
+/// Around a client: counts writes, refuses those of a process that does not lead, and reads the time of each answer.
 #[derive(Clone, Debug)]
 struct Watched {
     metrics: Arc<Metrics>,
     claim: Claim,
+    clock: Clock,
 }
 
 impl<S> Layer<S> for Watched {
@@ -125,9 +134,9 @@ struct WatchedService<S> {
     watched: Watched,
 }
 
-impl<S> Service<Request<Body>> for WatchedService<S>
+impl<S, B> Service<Request<Body>> for WatchedService<S>
 where
-    S: Service<Request<Body>>,
+    S: Service<Request<Body>, Response = Response<B>>,
     S::Future: Send + 'static,
     S::Error: Into<BoxError>,
 {
@@ -140,9 +149,14 @@ where
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let clock = self.watched.clock.clone();
+        let listen = move |response: S::Response| {
+            clock.listen(response.headers());
+            response
+        };
         let Some(verb) = write_verb(&request) else {
             let response = self.inner.call(request);
-            return Box::pin(async move { response.await.map_err(Into::into) });
+            return Box::pin(async move { response.await.map(listen).map_err(Into::into) });
         };
         let claim = self.watched.claim.clone();
         if !claim.held() {
@@ -153,7 +167,7 @@ where
         // kube tries some requests again, for minutes if need be; none after the claim ended.
         Box::pin(poll_fn(move |context| {
             if claim.held() {
-                response.as_mut().poll(context).map_err(Into::into)
+                response.as_mut().poll(context).map_ok(&listen).map_err(Into::into)
             } else {
                 Poll::Ready(Err(NotLeading.into()))
             }

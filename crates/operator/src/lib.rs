@@ -9,13 +9,15 @@
 //! | [`apply`] | writes the difference | the API server |
 //! | [`report`] | says it in the Model's status and in Events, if it changed | computes; the writing is in [`controller`] |
 //!
-//! Around it: [`settings`] of one operator, [`causes`] of what pods and Jobs suffer from, [`why`] for people who ask, [`controller`] with its watches and
-//! retries, [`lease`], [`metrics`].
+//! Around it: [`scaler`] for autoscalers that ask, [`settings`] of one operator, [`causes`] of what pods and Jobs suffer from,
+//! [`why`] for people who ask, [`controller`] with its watches and retries, [`lease`], [`metrics`], and the [`clock`] by which
+//! passes decide.
 #![forbid(unsafe_code)]
 
 pub mod apply;
 pub mod causes;
 pub mod client;
+pub mod clock;
 pub mod controller;
 pub mod error;
 mod facts;
@@ -26,6 +28,7 @@ pub mod observe;
 pub mod plan;
 pub mod pull;
 pub mod report;
+pub mod scaler;
 pub mod settings;
 pub mod startup;
 pub mod stores;

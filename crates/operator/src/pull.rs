@@ -1,4 +1,5 @@
-//! Asks a server pod how its start went: best effort, for `status.coldStart` and `status.runtime`. No condition depends on it.
+//! Asks a server pod how its start went and how busy it is, and a training pod how far it is: best effort, for
+//! `status.coldStart`, `status.runtime` and `status.training`, and for autoscalers. No condition depends on it.
 //!
 //! The operator can reach pods that others cannot, so what it can be made to ask is small: one path on one port of the
 //! address that the cluster itself gave to a pod, no redirects, little time, few bytes, and only numbers and short words of
@@ -20,6 +21,12 @@ use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 
 use crate::causes;
+
+mod load;
+mod progress;
+
+pub use load::PodLoad;
+pub use progress::training_pod;
 
 const MAX_BYTES: usize = 64 * 1024;
 const MAX_TIME: Duration = Duration::from_secs(2);
@@ -66,7 +73,7 @@ pub enum Error {
     /// Another answer than 200; a redirect is one.
     #[error("{0} answered {1}")]
     Status(SocketAddr, StatusCode),
-    /// Not the report of a server that is ready.
+    /// Not the report that was asked for.
     #[error("{0}")]
     Answer(String),
 }
@@ -79,11 +86,16 @@ pub struct Puller {
 
 impl Default for Puller {
     fn default() -> Self {
-        Self { permits: Arc::new(Semaphore::new(MAX_REQUESTS)) }
+        Self::with_requests(MAX_REQUESTS)
     }
 }
 
 impl Puller {
+    /// Asks at most so many pods at once.
+    pub fn with_requests(most: usize) -> Self {
+        Self { permits: Arc::new(Semaphore::new(most)) }
+    }
+
     /// Asks a pod of the Model with this name. The caller found the pod in the Model's namespace.
     pub async fn cold_start(&self, model: &str, pod: &Pod) -> Result<ColdStart, Error> {
         let address = address(model, pod)
@@ -92,15 +104,18 @@ impl Puller {
     }
 
     async fn ask(&self, model: &str, address: SocketAddr) -> Result<ColdStart, Error> {
+        parse(model, &self.get(address, probes::COLD_START).await?).map_err(Error::Answer)
+    }
+
+    async fn get(&self, address: SocketAddr, path: &'static str) -> Result<Bytes, Error> {
         // The semaphore is never closed.
         let _permit = self.permits.acquire().await;
-        let body = tokio::time::timeout(MAX_TIME, get(address)).await.map_err(|_| Error::Slow(address))??;
-        parse(model, &body).map_err(Error::Answer)
+        tokio::time::timeout(MAX_TIME, get(address, path)).await.map_err(|_| Error::Slow(address))?
     }
 }
 
 /// Where to ask a pod, if it is one to ask: a ready server of this Model with an address of its own.
-fn address(model: &str, pod: &Pod) -> Result<SocketAddr, &'static str> {
+pub(crate) fn address(model: &str, pod: &Pod) -> Result<SocketAddr, &'static str> {
     let label = |key: &str| pod.metadata.labels.as_ref()?.get(key).map(String::as_str);
     if label(labels::ROLE) != Some(labels::ROLE_SERVER) || label(labels::MODEL) != Some(model) {
         return Err("it is not a server of this Model");
@@ -114,13 +129,18 @@ fn address(model: &str, pod: &Pod) -> Result<SocketAddr, &'static str> {
     if !owned {
         return Err("the Model's Deployment did not make it");
     }
+    if !causes::is_ready(pod) {
+        return Err("it is not ready");
+    }
+    address_of(pod, ports::ADMIN)
+}
+
+/// The address that the cluster gave to a pod, if it is one of the pod's own.
+fn address_of(pod: &Pod, port: u16) -> Result<SocketAddr, &'static str> {
     if pod.spec.as_ref().and_then(|spec| spec.host_network) == Some(true) {
         return Err("it has the address of its node");
     }
     let status = pod.status.as_ref().ok_or("it has no status")?;
-    if !causes::is_ready(pod) {
-        return Err("it is not ready");
-    }
     let ip = status.pod_ip.as_deref().and_then(|ip| ip.parse::<IpAddr>().ok()).ok_or("it has no address")?;
     if status.host_ip.as_deref().and_then(|host| host.parse::<IpAddr>().ok()) == Some(ip) {
         return Err("it has the address of its node");
@@ -128,7 +148,7 @@ fn address(model: &str, pod: &Pod) -> Result<SocketAddr, &'static str> {
     if !is_a_pods(ip) {
         return Err("its address cannot be a pod's");
     }
-    Ok(SocketAddr::new(ip, ports::ADMIN))
+    Ok(SocketAddr::new(ip, port))
 }
 
 /// Whether an address can be a pod's: not this machine's, not one that is only for neighbours (a cloud's metadata is there),
@@ -149,7 +169,7 @@ fn is_a_pods(ip: IpAddr) -> bool {
     }
 }
 
-async fn get(address: SocketAddr) -> Result<Bytes, Error> {
+async fn get(address: SocketAddr, path: &'static str) -> Result<Bytes, Error> {
     let failed = |source: Box<dyn std::error::Error + Send + Sync>| Error::Connection { address, source };
     let stream = TcpStream::connect(address).await.map_err(|error| failed(error.into()))?;
     let handshake = hyper::client::conn::http1::Builder::new()
@@ -158,7 +178,7 @@ async fn get(address: SocketAddr) -> Result<Bytes, Error> {
         .handshake(TokioIo::new(stream))
         .await;
     let (mut sender, connection) = handshake.map_err(|error| failed(error.into()))?;
-    let request = Request::get(probes::COLD_START)
+    let request = Request::get(path)
         .header(HOST, address.to_string())
         .header(ACCEPT, "application/json")
         .body(Empty::<Bytes>::new())

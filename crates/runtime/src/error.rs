@@ -89,15 +89,6 @@ pub enum Error {
         /// What ONNX Runtime said, which names the file.
         detail: String,
     },
-    /// Weights were to be mapped, and there is nothing to map.
-    #[error(
-        "{} holds its weights itself, so they cannot be mapped; save it with external data, or let its weights be copied",
-        path.display()
-    )]
-    WeightsNotExternal {
-        /// The model.
-        path: PathBuf,
-    },
     /// The model uses an operator that ONNX Runtime does not have.
     #[error(
         "{} uses the operator {operator}, which ONNX Runtime {version} does not have; export the model without custom operators, or use a newer ONNX Runtime if the operator is a standard one",
@@ -210,7 +201,6 @@ reasons! {
     ModelMissing => Missing;
     ModelRejected => Model;
     MissingExternalData => Model;
-    WeightsNotExternal => Configuration;
     CustomOperator => Model;
     UnsupportedOpset => Model;
     UnsupportedType => Model;

@@ -102,6 +102,16 @@ pub enum Priority {
     Low,
 }
 
+impl Priority {
+    /// The word of metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Normal => "normal",
+            Self::Low => "low",
+        }
+    }
+}
+
 /// How a request is treated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct SubmitOptions {

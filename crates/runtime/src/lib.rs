@@ -19,6 +19,7 @@ pub mod library;
 pub mod memory;
 pub mod model;
 mod rejection;
+mod run;
 pub mod session;
 pub mod telemetry;
 mod values;
@@ -29,6 +30,7 @@ pub use error::{Error, ErrorClass};
 pub use lane::{LaneChoice, LaneKind, Load, Priority, QueueBounds, SubmitOptions};
 pub use library::Library;
 pub use model::{LoadReport, LoadRequest, LoadedModel, Outcome, Weights};
+pub use run::{Run, Runs};
 pub use session::{
     ConvolutionSearch, ExecutionProvider, GraphOptimization, ResourceOptions, Session, SessionOptions,
 };

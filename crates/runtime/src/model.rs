@@ -13,6 +13,7 @@ use crate::lane::inline::Inline;
 use crate::lane::pooled::Pooled;
 use crate::lane::{Engines, Lane, LaneChoice, LaneKind, Load, Pending, QueueBounds, SubmitOptions};
 use crate::library::Library;
+use crate::run::Runs;
 use crate::session::{self, ExecutionProvider, GraphOptimization, ResourceOptions};
 use crate::warmup::WarmUp;
 
@@ -59,6 +60,15 @@ impl LoadRequest {
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self { path: path.into(), ..Self::default() }
     }
+
+    /// Whether the weights of a model that holds so many bytes of them in its own file should be moved to a file beside it
+    /// before it is loaded, so that they can be mapped. `batch_dimension`: whether the first dimension of every input and
+    /// output varies.
+    pub fn prefers_external_weights(&self, bytes: u64, batch_dimension: bool) -> bool {
+        let one_row =
+            self.batching.is_some_and(|batching| batching.max_batch_size == Some(NonZeroUsize::MIN));
+        plan::worth_moving(self, bytes, batch_dimension && !one_row)
+    }
 }
 
 /// What loading did and how long it took.
@@ -102,6 +112,9 @@ pub struct Outcome {
     /// The rows of the run that it shared; of a request that was cut, those of its largest run. 1 for models and requests
     /// without a batch dimension.
     pub batch_rows: usize,
+    /// The runs that this request tells of: those that it was alone in, and one that it shared if no other request in it
+    /// tells. Over all requests, each run is told once.
+    pub runs: Runs,
 }
 
 /// A model that is loaded and warmed up. Shared freely; dropping the last handle lets its threads finish and end.

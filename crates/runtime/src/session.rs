@@ -7,6 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use modelwright_protocol::{Signature, Tensor};
 use ort::ep;
@@ -130,6 +131,8 @@ pub struct Session {
     signature: Arc<Signature>,
     stopper: Stopper,
     path: PathBuf,
+    /// How long taking the outputs of the last run took.
+    taking: Duration,
 }
 
 /// Ends a session's runs from another thread.
@@ -204,6 +207,7 @@ impl Session {
             signature: Arc::new(signature),
             stopper: Stopper::new(run_options),
             path: path.to_path_buf(),
+            taking: Duration::ZERO,
         })
     }
 
@@ -279,10 +283,18 @@ impl Session {
             .inner
             .run_with_options(inputs, &self.stopper.options)
             .map_err(|error| rejection::of_run(error.code(), error.message()))?;
-        outputs
+        let computed = Instant::now();
+        let taken = outputs
             .values()
             .zip(&self.signature.outputs)
-            .try_for_each(|(value, output)| read(&output.name, &value))
+            .try_for_each(|(value, output)| read(&output.name, &value));
+        self.taking = computed.elapsed();
+        taken
+    }
+
+    /// How long taking the outputs of the last run took.
+    pub(crate) const fn taking(&self) -> Duration {
+        self.taking
     }
 
     pub(crate) fn stopper(&self) -> Stopper {

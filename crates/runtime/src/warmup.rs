@@ -137,6 +137,37 @@ fn content(session: &mut Session, report: &mut WarmUp) -> Result<Content, Error>
     Ok(content)
 }
 
+/// Sizes of variable dimensions that are tried one after the other: of many a model each is large enough, of one with convolutions
+/// perhaps only the last, which is that of common pictures.
+const SIZES: [i64; 3] = [1, 32, 224];
+
+impl Session {
+    /// Runs the model once on made-up inputs, all zeros and empty texts, and where that fails on small numbers, with every variable
+    /// dimension 1, and where that fails larger. Returns whether any were made: those of a very large input are not.
+    ///
+    /// # Errors
+    ///
+    /// What ONNX Runtime said of the first run, if none succeeded.
+    pub fn try_out(&mut self) -> Result<bool, Error> {
+        let mut first_failure = None;
+        let mut made_any = false;
+        let variable = |shape: &[i64]| shape.iter().skip(1).any(|size| *size < 0);
+        let has_variable = self.signature().inputs.iter().any(|input| variable(&input.shape));
+        let sizes = if has_variable { &SIZES[..] } else { &SIZES[..1] };
+        let tries = sizes.iter().flat_map(|size| [(Content::Zeros, *size), (Content::Varied, *size)]);
+        for (content, size) in tries {
+            let Ok(inputs) = inputs::make_sized(self.signature(), content, &[0], size) else { continue };
+            made_any = true;
+            match self.run(&inputs) {
+                Ok(_) => return Ok(true),
+                Err(error @ Error::OutOfMemory { .. }) => return Err(error),
+                Err(error) => first_failure = first_failure.or(Some(error)),
+            }
+        }
+        first_failure.map_or(Ok(made_any), Err)
+    }
+}
+
 /// How many rows were proven to be able to share a run; why they are not, if not.
 fn independent(session: &mut Session, content: Content, most_rows: usize) -> Result<usize, String> {
     if !has_batch_dimension(session.signature()) {

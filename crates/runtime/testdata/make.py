@@ -211,6 +211,14 @@ def batches():
         [value("y", TensorProto.FLOAT, ["n"])],
         [onnx.numpy_helper.from_array(numpy.array([10, 20, 30, 40], dtype=numpy.float32), "table")],
     )
+    # Its weight is large enough to be moved to a file of its own; row i is 2 i.
+    save(
+        "table",
+        [helper.make_node("Gather", ["table", "index"], ["y"])],
+        [value("index", TensorProto.INT64, ["n"])],
+        [value("y", TensorProto.FLOAT, ["n"])],
+        [onnx.numpy_helper.from_array(2 * numpy.arange(2048, dtype=numpy.float32), "table")],
+    )
     save(
         "centred",
         [

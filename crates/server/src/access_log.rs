@@ -7,6 +7,7 @@ use std::time::Duration;
 use http::{Method, StatusCode};
 
 use crate::label::Label;
+use crate::trace::RequestSpan;
 
 thread_local! {
     /// How much of the next line this thread has saved up.
@@ -23,6 +24,8 @@ pub(crate) struct Entry<'a> {
     pub(crate) method: &'a Method,
     pub(crate) label: Label,
     pub(crate) model: Option<&'a str>,
+    /// The request's span, if it is traced.
+    pub(crate) trace: Option<&'a RequestSpan>,
     /// `None`: the client went away before there was one.
     pub(crate) status: Option<StatusCode>,
     pub(crate) took: Duration,
@@ -64,6 +67,7 @@ impl Entry<'_> {
             method = self.method.as_str(),
             route = self.label.as_str(),
             model = self.model,
+            trace_id = self.trace.map(|span| tracing::field::display(span.trace_id())),
             status = self.status.map(|status| status.as_u16()),
             duration_us = u64::try_from(self.took.as_micros()).unwrap_or(u64::MAX),
             bytes_in = self.received,

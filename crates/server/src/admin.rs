@@ -1,4 +1,4 @@
-//! The admin port: probes, metrics, the cold-start report and, where the server allows it, loading and unloading models; on
+//! The admin port: probes, metrics, the reports of cold start and load and, where the server allows it, loading and unloading models; on
 //! a thread of its own with a runtime of its own.
 //!
 //! Whatever the data port is busy with, a probe is answered at once; and a probe says what Kubernetes needs to know, not
@@ -27,6 +27,7 @@ use crate::config::Bounds;
 use crate::connection::Connections;
 use crate::control::{self, Control, Verb};
 use crate::error::Error;
+use crate::load::Loads;
 use crate::metrics::Metrics;
 use crate::phase::Phase;
 use crate::registry::Registry;
@@ -46,6 +47,7 @@ pub(crate) struct Admin {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) phase: Phase,
     pub(crate) control: Arc<Control>,
+    pub(crate) loads: Arc<Loads>,
     pub(crate) started: Instant,
 }
 
@@ -99,6 +101,8 @@ async fn serve(
     // One more than stay, so that there is always a place to accept the next.
     let acceptor = Acceptor::new(TcpListener::from_std(listener)?, MAX_CONNECTIONS + 1);
     let connections = Connections::brief(bounds);
+    // It ends with this thread's runtime.
+    tokio::spawn(Arc::clone(&admin.loads).watch());
     let mut open: VecDeque<AbortHandle> = VecDeque::new();
     let handler = move |request: Request<Incoming>| {
         let admin = admin.clone();
@@ -148,8 +152,9 @@ impl Admin {
             "/readyz" => Ok(self.ready()),
             "/metrics" => self.metrics(compress::accepted(request.headers())),
             "/debug/coldstart" => Ok(answer::json(&coldstart::report(&self.registry, self.started))),
+            "/load" => Ok(answer::json(&self.loads.report())),
             _ => Err(Refusal::not_found(
-                "there are /livez, /readyz, /metrics, /debug/coldstart and POST /v2/repository/models/{model}/load and \
+                "there are /livez, /readyz, /metrics, /debug/coldstart, /load and POST /v2/repository/models/{model}/load and \
                  /unload here",
             )),
         };

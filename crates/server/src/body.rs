@@ -13,7 +13,8 @@ use hyper::body::{Body, Incoming};
 
 use crate::answer::Refusal;
 use crate::config::Bounds;
-use crate::memory::{Memory, Share};
+use crate::memory::{Memory, MemoryHandle, Share};
+use crate::ticks::within;
 use crate::workers::Workers;
 
 /// How much is inflated at a time.
@@ -78,7 +79,8 @@ impl Upload {
 #[derive(Debug)]
 pub(crate) struct Bodies {
     read_timeout: Duration,
-    memory: Arc<Memory>,
+    /// In a handle of the thread's own, so that counting its holders writes nothing that another thread reads.
+    memory: MemoryHandle,
     workers: Workers,
 }
 
@@ -99,13 +101,19 @@ enum Encoding {
 
 impl Bodies {
     pub(crate) fn new(bounds: &Bounds, workers: Workers) -> Self {
-        let memory = Arc::new(Memory::new(bounds.max_bodies_bytes));
+        let memory = Arc::new(Arc::new(Memory::new(bounds.max_bodies_bytes)));
         Self { read_timeout: bounds.body_read_timeout, memory, workers }
+    }
+
+    /// The same for one thread; the bounds hold for all together.
+    pub(crate) fn for_thread(&self) -> Self {
+        let memory = Arc::new(Arc::clone(&*self.memory));
+        Self { read_timeout: self.read_timeout, memory, workers: self.workers.clone() }
     }
 
     /// A share of the memory of all bodies, for one that is read elsewhere.
     pub(crate) fn share(&self) -> Share {
-        self.memory.share()
+        Share::of(&self.memory)
     }
 
     /// How long a client may take for a body.
@@ -125,12 +133,10 @@ impl Bodies {
         if upload.body.size_hint().lower() > max_bytes as u64 {
             return Err(too_large(max_bytes));
         }
-        let read = tokio::time::timeout(self.read_timeout, self.collect(upload, max_bytes)).await.map_err(
-            |_| {
-                let message = format!("the body did not arrive within {} s", self.read_timeout.as_secs_f32());
-                Refusal::new(StatusCode::REQUEST_TIMEOUT, message)
-            },
-        )??;
+        let read = within(self.read_timeout, self.collect(upload, max_bytes)).await.map_err(|_| {
+            let message = format!("the body did not arrive within {} s", self.read_timeout.as_secs_f32());
+            Refusal::new(StatusCode::REQUEST_TIMEOUT, message)
+        })??;
         if encoding == Encoding::Plain {
             return Ok(read);
         }
@@ -138,7 +144,7 @@ impl Bodies {
     }
 
     async fn collect(&self, upload: &mut Upload, max_bytes: usize) -> Result<ReadBody, Refusal> {
-        let mut memory = self.memory.share();
+        let mut memory = Share::of(&self.memory);
         let mut first = Bytes::new();
         let mut rest = BytesMut::new();
         let broken = |error| Refusal::bad_request(format!("the body broke off: {error}"));
@@ -223,14 +229,14 @@ mod tests {
 
     const MAX: usize = 1 << 20;
 
-    fn packed(memory: &Arc<Memory>, content: &[u8]) -> ReadBody {
-        let (bytes, mut memory) = (Bytes::copy_from_slice(content), memory.share());
+    fn packed(memory: &MemoryHandle, content: &[u8]) -> ReadBody {
+        let (bytes, mut memory) = (Bytes::copy_from_slice(content), Share::of(memory));
         memory.grow_to(bytes.len()).unwrap();
         ReadBody { bytes, memory }
     }
 
-    fn memory(most: usize) -> Arc<Memory> {
-        Arc::new(Memory::new(most))
+    fn memory(most: usize) -> MemoryHandle {
+        Arc::new(Arc::new(Memory::new(most)))
     }
 
     fn gzip(content: &[u8]) -> Vec<u8> {

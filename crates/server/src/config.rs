@@ -10,6 +10,7 @@ use modelwright_runtime::cpus;
 
 use crate::access::Access;
 use crate::control::ModelControl;
+use crate::trace::Tracer;
 
 /// Where a server listens and what it lets clients do.
 #[derive(Debug, Clone)]
@@ -31,6 +32,8 @@ pub struct ServerConfig {
     pub io_threads: NonZeroUsize,
     /// The share of requests that the log mentions, from 0 (none) to 1 (all). Default 0.
     pub access_log: f64,
+    /// Who makes traces of requests. Default `None`: nobody.
+    pub tracer: Option<Arc<Tracer>>,
     /// Who loads models again when the admin port is asked to. Default `None`: then it refuses.
     pub control: Option<Arc<dyn ModelControl>>,
     /// When the process started, for the cold-start report. Default: when this value was made.
@@ -49,6 +52,7 @@ impl Default for ServerConfig {
             drain: Drain::default(),
             io_threads: cpus::available(),
             access_log: 0.0,
+            tracer: None,
             control: None,
             started: Instant::now(),
         }

@@ -6,30 +6,30 @@
 
 use std::convert::Infallible;
 use std::hash::{BuildHasher, RandomState};
-use std::io;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use futures::stream::{FuturesUnordered, StreamExt as _};
 use http::header::CONNECTION;
 use http::{HeaderValue, Request, Version};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
+use self::pulse::{Pulse, Watched};
 use crate::access::{MaybeTls, Tls};
 use crate::answer::Outgoing;
 use crate::config::Bounds;
 
-/// The client's first bytes on HTTP/2; until they are there, or something else is, the protocol is open.
-const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+mod pulse;
+
 /// Requests at once on one HTTP/2 connection. A client of gRPC sends all that it has over one connection, and what is beyond
 /// this waits there unseen: it should be enough to fill every queue and batch. What requests cost is bounded elsewhere, by
 /// the memory of all of them together.
@@ -41,6 +41,8 @@ const STREAM_WINDOW: u32 = 1 << 20;
 const CONNECTION_WINDOW: u32 = 4 << 20;
 /// Larger than the protocol's 16 KiB, so that a tensor is fewer pieces.
 const MAX_FRAME: u32 = 64 << 10;
+/// The header fields that hyper takes where nobody says otherwise.
+const HYPER_MAX_HEADERS: usize = 100;
 /// hyper's least buffer for a head.
 const LEAST_HEADER_BYTES: usize = 8192;
 
@@ -68,13 +70,13 @@ impl Connections {
 
     fn with(bounds: &Bounds, tls: Option<Tls>, mut builder: auto::Builder<TokioExecutor>) -> Self {
         let head = bounds.max_header_bytes.max(LEAST_HEADER_BYTES);
-        // Not `pipeline_flush`: with it, hyper never sends the 400 for a head that it cannot parse.
-        builder
-            .http1()
-            .timer(TokioTimer::new())
-            .header_read_timeout(bounds.header_read_timeout)
-            .max_headers(bounds.max_headers)
-            .max_buf_size(head);
+        // Not `pipeline_flush`: with it, hyper never sends the 400 for a head that it cannot parse. And no timeout of
+        // hyper's for heads, which is a timer for each: the pulse keeps it.
+        builder.http1().header_read_timeout(None).max_buf_size(head);
+        // Saying what is so already makes hyper take memory for every head.
+        if bounds.max_headers != HYPER_MAX_HEADERS {
+            builder.http1().max_headers(bounds.max_headers);
+        }
         builder
             .http2()
             .timer(TokioTimer::new())
@@ -113,7 +115,9 @@ impl Connections {
                 let http1 = request.version() <= Version::HTTP_11;
                 let response = handler(request);
                 async move {
+                    pulse.begin();
                     let mut response = response.await;
+                    pulse.end();
                     if http1 && pulse.is_old() {
                         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
                     }
@@ -122,13 +126,12 @@ impl Connections {
             })
         };
         let connection = self.builder.serve_connection(io, service).into_owned();
-        let (bounds, mut ending) = (self.bounds, self.ending.subscribe());
+        let (bounds, ending) = (self.bounds, self.ending.subscribe());
         let task = tokio::spawn(async move {
-            let _place = place;
+            let (_place, ending) = (place, ending);
             let mut connection = pin!(connection);
-            let mut stops = pin!(pulse.stops(&bounds));
-            let mut aged = pin!(aged(bounds.max_connection_age));
-            let (mut told, mut old) = (false, false);
+            // The task has its own receiver as long as it lives, by which `finish` knows.
+            let mut signals = signals(&pulse, bounds, ending.clone());
             loop {
                 tokio::select! {
                     // The connection first: it is what there mostly is to do.
@@ -139,20 +142,17 @@ impl Connections {
                         }
                         return;
                     }
-                    // An error would say that nobody can tell any more; then the thread ends.
-                    _ = ending.wait_for(|ending| *ending), if !told => {
-                        told = true;
-                        connection.as_mut().graceful_shutdown();
-                    }
-                    () = &mut aged, if !old => {
-                        old = true;
-                        if pulse.grow_old() {
-                            connection.as_mut().graceful_shutdown();
+                    Some(signal) = signals.next() => match signal {
+                        Signal::Ending => connection.as_mut().graceful_shutdown(),
+                        Signal::Old => {
+                            if pulse.grow_old() {
+                                connection.as_mut().graceful_shutdown();
+                            }
                         }
-                    }
-                    why = &mut stops => {
-                        tracing::debug!("a connection was closed: {why}");
-                        return;
+                        Signal::Stop(why) => {
+                            tracing::debug!("a connection was closed: {why}");
+                            return;
+                        }
                     }
                 }
             }
@@ -167,6 +167,36 @@ impl Connections {
     }
 }
 
+/// What happens to a connection from outside.
+enum Signal {
+    /// It is to finish what it has.
+    Ending,
+    /// It has reached its age.
+    Old,
+    /// It is to end at once, because of this.
+    Stop(&'static str),
+}
+
+/// What may happen to a connection that begins now. Each is woken by itself, so that a request, which wakes the task of its
+/// connection several times, polls none of them.
+fn signals(
+    pulse: &Arc<Pulse>,
+    bounds: Bounds,
+    mut ending: watch::Receiver<bool>,
+) -> FuturesUnordered<BoxFuture<'static, Signal>> {
+    let pulse = Arc::clone(pulse);
+    FuturesUnordered::from_iter([
+        async move {
+            // An error would say that nobody can tell any more; then the thread ends.
+            let _ = ending.wait_for(|ending| *ending).await;
+            Signal::Ending
+        }
+        .boxed(),
+        aged(bounds.max_connection_age).map(|()| Signal::Old).boxed(),
+        async move { Signal::Stop(pulse.stops(&bounds).await) }.boxed(),
+    ])
+}
+
 /// Completes when a connection that begins now has reached its age.
 async fn aged(most: Option<Duration>) {
     match most {
@@ -179,140 +209,6 @@ async fn aged(most: Option<Duration>) {
 fn spread(time: Duration, random: u64) -> Duration {
     let part = (random % 2001) as f64 / 10_000.0;
     time.mul_f64(0.9 + part)
-}
-
-/// What a client has done on its connection, as far as hyper has no timeout of its own for it.
-#[derive(Debug)]
-struct Pulse {
-    start: Instant,
-    /// Bytes that came.
-    heard: AtomicUsize,
-    /// The first of them are not those of HTTP/2.
-    http1: AtomicBool,
-    /// The connection has reached its age.
-    old: AtomicBool,
-    /// Since when no byte could be written, in milliseconds from the start plus one; 0: writing goes well.
-    stalled: AtomicU64,
-}
-
-impl Pulse {
-    fn new() -> Self {
-        Self {
-            start: Instant::now(),
-            heard: AtomicUsize::new(0),
-            http1: AtomicBool::new(false),
-            old: AtomicBool::new(false),
-            stalled: AtomicU64::new(0),
-        }
-    }
-
-    /// Completes with the reason if the client does not even say which protocol it speaks (before that, hyper has no
-    /// timeouts), or leaves an answer lying.
-    async fn stops(&self, bounds: &Bounds) -> &'static str {
-        tokio::time::sleep(bounds.header_read_timeout).await;
-        if self.heard.load(Ordering::Relaxed) < PREFACE.len() {
-            return "it said nothing";
-        }
-        loop {
-            if self.stalled_for() >= bounds.write_timeout {
-                return "nobody read the answer";
-            }
-            tokio::time::sleep(bounds.write_timeout.div_f32(4.0)).await;
-        }
-    }
-
-    fn read(&self, bytes: &[u8]) {
-        let before = self.heard.fetch_add(bytes.len(), Ordering::Relaxed);
-        let expected = PREFACE.get(before..).unwrap_or_default();
-        if expected.iter().zip(bytes).any(|(expected, byte)| expected != byte) {
-            self.http1.store(true, Ordering::Relaxed);
-        }
-    }
-
-    /// The connection has reached its age. Says whether the client can be told at once, which takes HTTP/2.
-    fn grow_old(&self) -> bool {
-        self.old.store(true, Ordering::Relaxed);
-        self.heard.load(Ordering::Relaxed) >= PREFACE.len() && !self.http1.load(Ordering::Relaxed)
-    }
-
-    fn is_old(&self) -> bool {
-        self.old.load(Ordering::Relaxed)
-    }
-
-    fn stalled_for(&self) -> Duration {
-        match self.stalled.load(Ordering::Relaxed) {
-            0 => Duration::ZERO,
-            since => Duration::from_millis(self.milliseconds().saturating_sub(since)),
-        }
-    }
-
-    fn wrote<T>(&self, result: &Poll<io::Result<T>>) {
-        if result.is_ready() {
-            self.stalled.store(0, Ordering::Relaxed);
-        } else if self.stalled.load(Ordering::Relaxed) == 0 {
-            self.stalled.store(self.milliseconds(), Ordering::Relaxed);
-        }
-    }
-
-    fn milliseconds(&self) -> u64 {
-        u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX).saturating_add(1)
-    }
-}
-
-/// A stream that keeps a pulse.
-struct Watched {
-    stream: MaybeTls<TcpStream>,
-    pulse: Arc<Pulse>,
-}
-
-impl AsyncRead for Watched {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        let result = Pin::new(&mut self.stream).poll_read(context, buffer);
-        self.pulse.read(&buffer.filled()[before..]);
-        result
-    }
-}
-
-impl AsyncWrite for Watched {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        let result = Pin::new(&mut self.stream).poll_write(context, bytes);
-        self.pulse.wrote(&result);
-        result
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let result = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
-        self.pulse.wrote(&result);
-        result
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let result = Pin::new(&mut self.stream).poll_flush(context);
-        // What is encrypted waits here for the client to read.
-        self.pulse.wrote(&result);
-        result
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
-    }
 }
 
 #[cfg(test)]
@@ -351,19 +247,6 @@ mod tests {
             assert!(answer.ends_with("still here"), "{answer}");
         }
         assert!(TcpStream::connect(address).await.is_err());
-    }
-
-    #[test]
-    fn http2_is_told_by_its_first_bytes_however_they_come() {
-        let old = |pieces: &[&[u8]]| {
-            let pulse = Pulse::new();
-            for piece in pieces {
-                pulse.read(piece);
-            }
-            pulse.grow_old()
-        };
-        assert!(old(&[PREFACE, b"more"]) && old(&[&PREFACE[..3], &PREFACE[3..]]));
-        assert!(!old(&[b"POST /v2/models/add/infer HTTP/1.1"]) && !old(&[&PREFACE[..23]]) && !old(&[]));
     }
 
     #[test]

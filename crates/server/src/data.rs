@@ -1,6 +1,7 @@
 //! The data port: from a request to its answer.
 
 use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -27,11 +28,13 @@ use crate::explain;
 use crate::grpc;
 use crate::infer;
 use crate::label::Label;
+use crate::local_models::LocalModels;
 use crate::memory::keeping;
 use crate::metrics::Metrics;
 use crate::phase::Phase;
 use crate::registry::{ModelState, ReadyModel, Registry};
 use crate::route::{self, Route, Target};
+use crate::trace::{self, RequestSpan, Tracer};
 use crate::workers::Workers;
 
 /// The message for a panic; what panicked is in the log.
@@ -52,6 +55,8 @@ const EXTENSIONS: [&str; 6] = v2::EXTENSIONS;
 #[derive(Debug)]
 pub(crate) struct Data {
     pub(crate) registry: Arc<Registry>,
+    /// The models of the registry as the thread sees them that this is for.
+    pub(crate) models: LocalModels,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) phase: Phase,
     pub(crate) bodies: Bodies,
@@ -61,6 +66,7 @@ pub(crate) struct Data {
     pub(crate) limits: Limits,
     request_timeout: Duration,
     pub(crate) access_log: AccessLog,
+    pub(crate) tracer: Option<Arc<Tracer>>,
 }
 
 /// The body of `GET /`.
@@ -83,12 +89,7 @@ impl Data {
 
     /// The bytes that a request may have whose model is not known yet.
     pub(crate) fn most_body_bytes(&self) -> usize {
-        let models = self.registry.snapshot();
-        let bounds = models.values().filter_map(|state| match state {
-            ModelState::Ready(ready) => Some(self.max_body_bytes(ready)),
-            _ => None,
-        });
-        bounds.max().unwrap_or(self.max_body_bytes)
+        self.models.most_body_bytes()
     }
 
     /// How long a request to a model may wait and run.
@@ -106,6 +107,7 @@ impl Data {
         Self {
             max_body_bytes: config.bounds.max_body_bytes,
             access: config.access.clone(),
+            models: LocalModels::new(Arc::clone(&registry), config.bounds.max_body_bytes),
             registry,
             metrics,
             phase,
@@ -114,19 +116,40 @@ impl Data {
             limits: config.limits,
             request_timeout: config.bounds.request_timeout,
             access_log: AccessLog::new(config.access_log),
+            tracer: config.tracer.clone(),
+        }
+    }
+
+    /// The same for one thread, which shares with the others only what all of them must see.
+    pub(crate) fn for_thread(&self) -> Self {
+        Self {
+            registry: Arc::clone(&self.registry),
+            models: self.models.for_thread(),
+            metrics: Arc::clone(&self.metrics),
+            phase: self.phase.clone(),
+            bodies: self.bodies.for_thread(),
+            workers: self.workers.clone(),
+            max_body_bytes: self.max_body_bytes,
+            access: self.access.clone(),
+            limits: self.limits,
+            request_timeout: self.request_timeout,
+            access_log: self.access_log,
+            tracer: self.tracer.clone(),
         }
     }
 
     /// Answers a request, whatever happens.
     pub(crate) async fn handle(self: &Arc<Self>, request: Request<Incoming>) -> Outgoing {
+        // What is boxed here and below is large and rarer than an inference by REST, whose future would have its size, too,
+        // and is moved several times before it is first polled.
         if grpc::is_call(request.headers()) {
-            return grpc::answer(self, request).await;
+            return Box::pin(grpc::answer(self, request)).await;
         }
         let in_flight = self.phase.begin_request();
         let (head, body) = request.into_parts();
         let mut upload = Upload::new(body);
         let route = Route::parse(head.uri.path());
-        let mut count = Count::new(self, route.as_ref(), &head.method);
+        let mut count = Count::new(self, route.as_ref(), &head);
         let mut admitted = Admitted::default();
         let answer = async {
             let answer = async {
@@ -137,9 +160,11 @@ impl Data {
             let response = answer.unwrap_or_else(Refusal::into_response);
             compress::answer(&self.workers, &head.headers, response).await
         };
-        let mut response = AssertUnwindSafe(answer)
-            .catch_unwind()
-            .await
+        let answered = {
+            let answer = pin!(answer);
+            AssertUnwindSafe(trace::within(count.span.as_ref(), answer)).catch_unwind().await
+        };
+        let mut response = answered
             .unwrap_or_else(|_| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, PANICKED).into_response());
         count.status = Some(response.status());
         (count.received, count.sent) = (upload.received(), response.body().len());
@@ -237,11 +262,11 @@ impl Data {
             }
             Route::Explain(target) => {
                 let ready = self.model(target)?;
-                explain::v2_explain(self, &target.model, ready, &head.headers, body).await
+                Box::pin(explain::v2_explain(self, &target.model, ready, &head.headers, body)).await
             }
             Route::V1Explain(target) => {
                 let ready = self.model(target)?;
-                explain::v1_explain(self, &target.model, ready, &head.headers, body).await
+                Box::pin(explain::v1_explain(self, &target.model, ready, &head.headers, body)).await
             }
             Route::V1Predict(target) => {
                 let ready = self.model(target)?;
@@ -301,7 +326,7 @@ impl Data {
     /// The model that a path names, if it answers.
     pub(crate) fn model(&self, target: &Target<'_>) -> Result<ReadyModel, Refusal> {
         let name = target.model.as_ref();
-        let Some(state) = self.registry.get(name) else {
+        let Some(state) = self.models.get(name) else {
             let models = self.registry.snapshot();
             let known = list(models.keys());
             let message = format!("there is no model \"{}\"; the server has {known}", route::excerpt(name));
@@ -353,24 +378,33 @@ struct Count<'a> {
     status: Option<StatusCode>,
     received: usize,
     sent: usize,
+    span: Option<RequestSpan>,
 }
 
 impl<'a> Count<'a> {
-    fn new(data: &'a Data, route: Option<&'a Route<'_>>, method: &'a Method) -> Self {
+    fn new(data: &'a Data, route: Option<&'a Route<'_>>, head: &'a Parts) -> Self {
         let (model, label) = (route.and_then(Route::model), route.map_or(Label::None, Route::label));
-        let started = Instant::now();
-        Self { data, method, model, label, started, status: None, received: 0, sent: 0 }
+        let tracer = data.tracer.as_ref();
+        let span = tracer.and_then(|tracer| tracer.http(label, &head.method, head.uri.path(), &head.headers));
+        let (method, started) = (&head.method, Instant::now());
+        Self { data, method, model, label, started, status: None, received: 0, sent: 0, span }
     }
 }
 
 impl Drop for Count<'_> {
     fn drop(&mut self) {
         let took = self.started.elapsed();
-        let known = self.data.metrics.answered(self.model, self.label, self.status, took);
+        let models = &self.data.models;
+        let known = self.data.metrics.answered(models, self.model, self.label, self.status, took);
+        let model = self.model.filter(|_| known);
+        if let Some(span) = &self.span {
+            span.end(model, self.label, self.status);
+        }
         self.data.access_log.request(&Entry {
             method: self.method,
             label: self.label,
-            model: self.model.filter(|_| known),
+            model,
+            trace: self.span.as_ref(),
             status: self.status,
             took,
             received: self.received,

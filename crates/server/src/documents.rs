@@ -7,14 +7,13 @@ use modelwright_protocol::v2::config::{
     ConfigParameter, DynamicBatching, InstanceGroup, InstanceKind, ModelConfig,
 };
 use modelwright_protocol::v2::repository::{self, RepositoryModel};
-use modelwright_protocol::v2::statistics::{self, DurationStatistics, InferenceStatistics};
+use modelwright_protocol::v2::statistics::{self, BatchStatistics, DurationStatistics, InferenceStatistics};
 use modelwright_runtime::{ExecutionProvider, LoadReport};
 
-use crate::counters::{ModelStatistics, Total};
+use crate::counters::{BatchTotals, ModelStatistics, Total};
 use crate::registry::{ModelState, ReadyModel};
 
-/// What a model has done since the server started, over all its versions. The sizes of batches are in the metric
-/// `modelwright_batch_rows` and not in `batch_stats`.
+/// What a model has done since the server started, over all its versions.
 pub(crate) fn statistics(name: &str, ready: &ReadyModel) -> statistics::ModelStatistics {
     of_counters(name, ready.version(), &ready.counters().statistics())
 }
@@ -37,7 +36,16 @@ fn of_counters(name: &str, version: &str, counted: &ModelStatistics) -> statisti
             cache_hit: DurationStatistics::default(),
             cache_miss: DurationStatistics::default(),
         },
-        batch_stats: Vec::new(),
+        batch_stats: counted.batches.iter().map(|(rows, batch)| of_batch(*rows, batch)).collect(),
+    }
+}
+
+const fn of_batch(batch_size: u64, batch: &BatchTotals) -> BatchStatistics {
+    BatchStatistics {
+        batch_size,
+        compute_input: durations(batch.input),
+        compute_infer: durations(batch.infer),
+        compute_output: durations(batch.output),
     }
 }
 
@@ -110,12 +118,19 @@ mod tests {
             inferences: 3,
             executions: 1,
             success: Total { count: 2, nanoseconds: 9 },
+            batches: [(
+                3,
+                BatchTotals { infer: Total { count: 1, nanoseconds: 8 }, ..BatchTotals::default() },
+            )]
+            .into(),
             ..ModelStatistics::default()
         };
         let said = of_counters("m", "7", &counted);
         assert_eq!((said.name.as_str(), said.version.as_str()), ("m", "7"));
         assert_eq!((said.inference_count, said.execution_count), (3, 1));
         assert_eq!(said.inference_stats.success, DurationStatistics { count: 2, ns: 9 });
+        let [batch] = said.batch_stats.as_slice() else { panic!("{said:?}") };
+        assert_eq!((batch.batch_size, batch.compute_infer), (3, DurationStatistics { count: 1, ns: 8 }));
     }
 
     #[test]

@@ -29,9 +29,11 @@ pub(crate) use self::explainer::Explainer;
 use self::players::{Output, Players};
 use crate::answer::{self as http_answer, Refusal, Response};
 use crate::body::Upload;
+use crate::counters::ModelCounters;
 use crate::data::Data;
 use crate::infer::{self, JSON_LENGTH};
 use crate::memory::{Share, keeping};
+use crate::observe;
 use crate::registry::ReadyModel;
 
 /// The most rows that the model gets at once.
@@ -100,6 +102,7 @@ async fn within<T>(
     work: impl Future<Output = Result<T, Refusal>>,
 ) -> Result<T, Refusal> {
     let timeout = data.request_timeout(ready);
+    let _observed = observe::explaining(data, ready);
     tokio::time::timeout(timeout, work).await.map_err(|_| {
         let message = format!(
             "the explanation took longer than {} s; send fewer rows or a smaller max_evaluations",
@@ -112,6 +115,7 @@ async fn within<T>(
 /// One model and what its rows are compared with.
 struct Subject<'a> {
     model: &'a Arc<LoadedModel>,
+    counters: &'a ModelCounters,
     players: Players,
     output: Output,
     baseline: Arc<Vec<Tensor>>,
@@ -138,13 +142,14 @@ async fn explain(
     let background = baseline.first().map_or(1, Tensor::rows);
     let deadline = Instant::now().checked_add(data.request_timeout(ready));
     let model = ready.model();
-    let subject = Subject { model, players, output, baseline: Arc::new(baseline), background, deadline };
+    let counters = ready.counters();
+    let baseline = Arc::new(baseline);
+    let subject = Subject { model, counters, players, output, baseline, background, deadline };
     let method = ask.method.resolve(ready, name)?;
     let per_row = subject.per_row(method, &ask)?;
     bound(rows, per_row, subject.players.count())?;
-    let predictions = subject.output.values(submit(model, inputs.clone(), deadline).await?, rows)?;
-    let bases =
-        subject.output.values(submit(model, subject.baseline.to_vec(), deadline).await?, background)?;
+    let predictions = subject.output.values(subject.submit(model, inputs.clone()).await?, rows)?;
+    let bases = subject.output.values(subject.submit(model, subject.baseline.to_vec()).await?, background)?;
     let explainer = match (method, ready.explainer()) {
         (Method::IntegratedGradients, Some(explainer)) => Some(explainer.model(model.signature()).await?),
         _ => None,
@@ -218,7 +223,7 @@ impl Subject<'_> {
             let count = coalitions.len() * background;
             let tensors = self.players.mix(inputs, row, &self.baseline, 0..background, &coalitions);
             async move {
-                let outputs = submit(self.model, tensors?, self.deadline).await?;
+                let outputs = self.submit(self.model, tensors?).await?;
                 let values = self.output.values(outputs, count)?;
                 let mean =
                     |rows: &[Vec<f64>]| rows.iter().map(|row| row[target]).sum::<f64>() / background as f64;
@@ -265,19 +270,17 @@ impl Subject<'_> {
         tensors.push(explainer::argument(&names[names.len() - 2].name, points)?);
         let target = (0..path.classes).map(|class| f32::from(u8::from(class == path.target))).collect();
         tensors.push(explainer::argument(&names[names.len() - 1].name, target)?);
-        let outputs = submit(path.explainer, tensors, self.deadline).await?;
+        let outputs = self.submit(path.explainer, tensors).await?;
         explainer::mean_gradient(outputs, path.widths.iter().sum())
     }
-}
 
-/// Runs the model behind requests that are more urgent.
-async fn submit(
-    model: &LoadedModel,
-    inputs: Vec<Tensor>,
-    deadline: Option<Instant>,
-) -> Result<Vec<Tensor>, Refusal> {
-    let options = SubmitOptions { deadline, priority: Priority::Low };
-    Ok(model.submit_with(inputs, options)?.await?.outputs)
+    /// Runs the model, or what computes its gradients, behind requests that are more urgent.
+    async fn submit(&self, model: &LoadedModel, inputs: Vec<Tensor>) -> Result<Vec<Tensor>, Refusal> {
+        let options = SubmitOptions { deadline: self.deadline, priority: Priority::Low };
+        let outcome = model.submit_with(inputs, options)?.await?;
+        self.counters.explained(&outcome);
+        Ok(outcome.outputs)
+    }
 }
 
 fn bound(rows: usize, per_row: u64, players: usize) -> Result<(), Refusal> {

@@ -21,6 +21,7 @@ mod status;
 mod timeout;
 
 use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 use std::sync::Arc;
 
 use futures::FutureExt;
@@ -33,6 +34,7 @@ use crate::answer::{Body, Outgoing, Refusal};
 use crate::data::{Data, PANICKED};
 use crate::label::Label;
 use crate::memory::keeping;
+use crate::trace;
 use call::{Call, Count};
 
 /// What the content type of every call begins with.
@@ -47,14 +49,16 @@ pub(crate) fn is_call(headers: &HeaderMap) -> bool {
 pub(crate) async fn answer(data: &Arc<Data>, request: Request<Incoming>) -> Outgoing {
     let in_flight = data.phase.begin_request();
     let rpc = call::Rpc::parse(request.uri().path());
-    let mut count = Count::new(Arc::clone(data), rpc.map_or(Label::None, call::Rpc::label));
+    let parent = data.tracer.as_ref().map(|tracer| tracer.parent(request.headers()));
+    let label = rpc.map_or(Label::None, call::Rpc::label);
+    let mut count = Count::new(Arc::clone(data), label, parent.as_ref());
     if let Err(refusal) = check(&request) {
         count.status = Some(refusal.status());
         return refusal.into_response().map(|body| Body::from(keeping(body, in_flight)));
     }
     let admitted = data.admit(request.uri().path(), request.headers()).await;
     let (call, admitted) = match admitted {
-        Ok(admitted) => (Call::new(data, request.headers()), Some(admitted)),
+        Ok(admitted) => (Call::new(data, request.headers(), parent), Some(admitted)),
         Err(denial) => (Err(status::of_denial(&denial)), None),
     };
     let answer = async {
@@ -63,13 +67,14 @@ pub(crate) async fn answer(data: &Arc<Data>, request: Request<Incoming>) -> Outg
             Err(ref status) => status.clone().into_http(),
         }
     };
-    let response = AssertUnwindSafe(answer)
-        .catch_unwind()
-        .await
-        .unwrap_or_else(|_| Status::internal(PANICKED).into_http());
+    let answered = {
+        let answer = pin!(answer);
+        AssertUnwindSafe(trace::within(count.span.as_ref(), answer)).catch_unwind().await
+    };
+    let response = answered.unwrap_or_else(|_| Status::internal(PANICKED).into_http());
     // Of a stream this says how it began; its messages are counted one by one.
     let code = Status::from_header_map(response.headers()).map_or(tonic::Code::Ok, |status| status.code());
-    count.status = Some(status::as_http(code));
+    count.ended(code);
     let memory = call.ok().and_then(Call::into_memory);
     response.map(|messages| Body::Grpc { messages, _kept: Box::new((in_flight, memory, admitted)) })
 }

@@ -12,7 +12,9 @@ use crate::body::{ReadBody, Upload};
 use crate::counters::ModelCounters;
 use crate::data::Data;
 use crate::memory::{Share, keeping};
+use crate::observe;
 use crate::registry::ReadyModel;
+use crate::ticks::within;
 
 /// Bytes of tensors that a byte of text becomes at most, as far as the elements are numbers: `1,` is two bytes, and an
 /// INT64 or FP64 is eight.
@@ -41,7 +43,8 @@ pub(crate) async fn v2_infer(
         v2::parse_infer_request(body, json_length, signature, limits)
     };
     let (request, memory) = parse(data, &ready, body, read).await?;
-    let all = run(data, &ready, request.inputs, request.timeout).await?;
+    let timeout = allowed(data.request_timeout(&ready), request.timeout);
+    let all = run(data, &ready, request.inputs, timeout, request.id.as_deref()).await?;
     let outputs = select(all, &request.outputs, &ready)?;
     let (name, id) = (name.to_owned(), request.id);
     let written = data.workers.compute(elements(outputs.iter().map(|output| &output.tensor)), move || {
@@ -88,7 +91,7 @@ pub(crate) async fn v1_predict(
         read_rows(view.as_deref(), body, signature, limits)
     };
     let (inputs, memory) = parse(data, &ready, body, read).await?;
-    let outputs = run(data, &ready, inputs, None).await?;
+    let outputs = run(data, &ready, inputs, data.request_timeout(&ready), None).await?;
     let text = data.workers.compute(elements(&outputs), move || {
         let _written = Timed::new(&ready, ModelCounters::wrote);
         match ready.view() {
@@ -137,31 +140,61 @@ fn memory_for(text: usize, signature: &Signature) -> usize {
     text.saturating_mul(1 + if texts { TEXTS } else { NUMBERS })
 }
 
-/// Computes all outputs, within the server's bound on time or the request's own where that is less.
+/// Why a request has no outputs.
+#[derive(Debug)]
+pub(crate) enum NoOutputs {
+    /// The model refused it, or failed.
+    Failed(modelwright_runtime::Error),
+    /// They were not there within this time.
+    Late(Duration),
+}
+
+impl NoOutputs {
+    /// What a client that waited so long is told.
+    pub(crate) fn late(timeout: Duration) -> String {
+        format!("the model did not answer within {} s", timeout.as_secs_f32())
+    }
+}
+
+impl From<modelwright_runtime::Error> for NoOutputs {
+    fn from(error: modelwright_runtime::Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl From<NoOutputs> for Refusal {
+    fn from(none: NoOutputs) -> Self {
+        match none {
+            NoOutputs::Failed(error) => error.into(),
+            NoOutputs::Late(timeout) => Self::new(StatusCode::GATEWAY_TIMEOUT, NoOutputs::late(timeout)),
+        }
+    }
+}
+
+/// Computes all outputs within a time, whatever the protocol of the request, and counts, traces and logs it.
 pub(crate) async fn run(
     data: &Data,
     ready: &ReadyModel,
     inputs: Vec<Tensor>,
-    asked: Option<Duration>,
-) -> Result<Vec<Tensor>, Refusal> {
-    let timeout = allowed(data.request_timeout(ready), asked);
+    timeout: Duration,
+    id: Option<&str>,
+) -> Result<Vec<Tensor>, NoOutputs> {
     let rows = rows(&inputs);
+    let logged = observe::asked(ready, id, &inputs);
     let pending = ready.model().submit(inputs, Instant::now().checked_add(timeout))?;
-    let outcome = tokio::time::timeout(timeout, pending).await.map_err(|_| {
-        let message = format!("the model did not answer within {} s", timeout.as_secs_f32());
-        Refusal::new(StatusCode::GATEWAY_TIMEOUT, message)
-    })??;
-    ready.counters().ran(outcome.waited, outcome.ran, rows, outcome.batch_rows as u64);
+    let outcome = within(timeout, pending).await.map_err(|_| NoOutputs::Late(timeout))??;
+    ready.counters().ran(&outcome, rows);
+    observe::ran(data, ready, logged.as_ref(), rows, &outcome);
     Ok(outcome.outputs)
 }
 
-/// How long a request may wait and run.
-fn allowed(server: Duration, asked: Option<Duration>) -> Duration {
+/// How long a request may wait and run: as long as the server allows, or its client wants where that is less.
+pub(crate) fn allowed(server: Duration, asked: Option<Duration>) -> Duration {
     asked.map_or(server, |asked| asked.min(server))
 }
 
 /// The rows of a request: the first dimension of its first input, as clients count them.
-pub(crate) fn rows(inputs: &[Tensor]) -> u64 {
+fn rows(inputs: &[Tensor]) -> u64 {
     let first = inputs.first().and_then(|input| input.shape().first());
     first.and_then(|&rows| u64::try_from(rows).ok()).unwrap_or(1)
 }

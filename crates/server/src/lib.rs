@@ -30,7 +30,8 @@
 //!   data port to its answer.
 //! * `grpc`: the same for gRPC, on the same port.
 //! * `counters`, `sharded`, `label`, `documents`: what is counted of each model, and who asks for it.
-//! * `admin`, `metrics`, `coldstart`: the admin port, on a thread of its own so that work cannot starve probes.
+//! * `trace`, `payload_log`, `observe`, `outbound`: traces of requests and the log of payloads, which leave on threads of their own.
+//! * `admin`, `metrics`, `coldstart`, `load`: the admin port, on a thread of its own so that work cannot starve probes.
 #![forbid(unsafe_code)]
 
 mod acceptor;
@@ -52,19 +53,29 @@ mod explain;
 mod grpc;
 mod infer;
 mod label;
+mod load;
+mod local_models;
 mod memory;
 mod metrics;
+mod observe;
+mod outbound;
+pub mod payload_log;
 mod phase;
 pub mod registry;
 mod route;
 pub mod server;
 mod sharded;
 mod threads;
+mod ticks;
+pub mod trace;
 mod workers;
 
 pub use access::{Access, AccessConfig, AccessError, ClientLimits, Documents, Fetching, JwtConfig};
 pub use config::{Bounds, Drain, ServerConfig};
 pub use control::{ControlError, ModelControl};
 pub use error::Error;
+pub use outbound::{Poster, Posting};
+pub use payload_log::{PayloadLog, PayloadLogConfig, PayloadLogError, PayloadMode, PayloadSink};
 pub use registry::{ModelState, ReadyModel, Registry};
 pub use server::{BoundServer, DrainReport, Server};
+pub use trace::{TraceConfig, TraceConfigError, Tracer};

@@ -18,10 +18,13 @@ pub(crate) struct Memory {
     held: AtomicUsize,
 }
 
+/// One thread's own way to the memory that all share: counting its holders writes nothing that another thread reads.
+pub(crate) type MemoryHandle = Arc<Arc<Memory>>;
+
 /// What one request holds; given back when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Share {
-    memory: Arc<Memory>,
+    memory: MemoryHandle,
     bytes: usize,
 }
 
@@ -29,14 +32,14 @@ impl Memory {
     pub(crate) const fn new(most: usize) -> Self {
         Self { most, held: AtomicUsize::new(0) }
     }
-
-    /// A share of nothing.
-    pub(crate) fn share(self: &Arc<Self>) -> Share {
-        Share { memory: Arc::clone(self), bytes: 0 }
-    }
 }
 
 impl Share {
+    /// A share of nothing.
+    pub(crate) fn of(memory: &MemoryHandle) -> Self {
+        Self { memory: Arc::clone(memory), bytes: 0 }
+    }
+
     /// Holds at least so many bytes, or leaves everything as it is and refuses the request.
     pub(crate) fn grow_to(&mut self, bytes: usize) -> Result<(), Refusal> {
         let more = bytes.saturating_sub(self.bytes);
@@ -58,7 +61,7 @@ impl Share {
 
     /// Another share of the same memory, of nothing.
     pub(crate) fn empty(&self) -> Self {
-        self.memory.share()
+        Self::of(&self.memory)
     }
 
     /// How many bytes are held.
@@ -97,20 +100,20 @@ mod tests {
 
     #[test]
     fn a_lone_request_is_admitted_whatever_its_size() {
-        let memory = Arc::new(Memory::new(100));
-        let mut large = memory.share();
+        let memory = Arc::new(Arc::new(Memory::new(100)));
+        let mut large = Share::of(&memory);
         large.grow_to(60).unwrap();
         large.grow_to(500).unwrap();
-        assert!(memory.share().grow_to(1).is_err());
+        assert!(Share::of(&memory).grow_to(1).is_err());
         drop(large);
-        memory.share().grow_to(100).unwrap();
+        Share::of(&memory).grow_to(100).unwrap();
         assert_eq!(memory.held.load(Ordering::Relaxed), 0);
     }
 
     #[test]
     fn requests_together_stay_within_the_bound() {
-        let memory = Arc::new(Memory::new(100));
-        let (mut first, mut second) = (memory.share(), memory.share());
+        let memory = Arc::new(Arc::new(Memory::new(100)));
+        let (mut first, mut second) = (Share::of(&memory), Share::of(&memory));
         first.grow_to(60).unwrap();
         assert!(second.grow_to(41).is_err());
         second.grow_to(40).unwrap();
@@ -121,8 +124,8 @@ mod tests {
 
     #[test]
     fn an_answer_keeps_its_share_until_the_last_of_it_is_gone() {
-        let memory = Arc::new(Memory::new(100));
-        let mut share = memory.share();
+        let memory = Arc::new(Arc::new(Memory::new(100)));
+        let mut share = Share::of(&memory);
         share.grow_to(80).unwrap();
         let mut answer = keeping(vec![1, 2, 3], share);
         let rest = answer.split_off(1);

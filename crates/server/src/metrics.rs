@@ -10,19 +10,23 @@ use std::sync::atomic::AtomicU64;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use http::StatusCode;
-use modelwright_runtime::LoadReport;
+use modelwright_runtime::{LoadReport, Priority};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet};
 use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 
-use crate::counters::{CLASSES, Distribution, ModelCounters, ROW_BOUNDS, TIME_BOUNDS};
+use crate::counters::{CLASSES, Distribution, ModelCounters, PRIORITIES, ROW_BOUNDS, TIME_BOUNDS};
 use crate::label::Label;
+use crate::local_models::LocalModels;
+use crate::observe;
 use crate::phase::Phase;
 use crate::registry::{ModelState, ReadyModel, Registry};
 use crate::threads::OpenConnections;
+use crate::trace::Tracer;
 
 /// The label of requests that name no known model.
 const UNKNOWN: &str = "unknown";
@@ -54,7 +58,7 @@ struct BuildLabels {
 }
 
 /// Counters and histograms may carry examples with labels; none do.
-type NoExample = [(&'static str, &'static str); 0];
+pub(crate) type NoExample = [(&'static str, &'static str); 0];
 type Seconds = Gauge<f64, AtomicU64>;
 type PerModel<G> = Family<ModelLabels, G>;
 
@@ -83,17 +87,23 @@ struct State {
     run_time_per_row: PerModel<Seconds>,
     most_batch_rows: PerModel<Gauge>,
     sessions: PerModel<Gauge>,
-    busy: PerModel<Seconds>,
+    busy: PerModel<Counter<f64, AtomicU64>>,
     info: Family<InfoLabels, Gauge>,
 }
 
 impl Metrics {
     /// `uptime` is how long the process has run already.
-    pub(crate) fn new(uptime: Duration, models: Arc<Registry>, open: OpenConnections) -> Self {
+    pub(crate) fn new(
+        uptime: Duration,
+        models: Arc<Registry>,
+        open: OpenConnections,
+        tracer: Option<Arc<Tracer>>,
+    ) -> Self {
         let mut registry = prometheus_client::registry::Registry::default();
         let unknown = Arc::new(ModelCounters::new());
         let counted = Counted { models: Arc::clone(&models), unknown: Arc::clone(&unknown) };
         registry.register_collector(Box::new(counted));
+        registry.register_collector(Box::new(observe::Counted::new(Arc::clone(&models), tracer)));
         let (in_flight, connections) = (Gauge::default(), Family::<ThreadLabels, Gauge>::default());
         registry.register(
             "modelwright_requests_in_flight",
@@ -115,14 +125,18 @@ impl Metrics {
     /// that name.
     pub(crate) fn answered(
         &self,
+        models: &LocalModels,
         model: Option<&str>,
         label: Label,
         status: Option<StatusCode>,
         took: Duration,
     ) -> bool {
-        let counters = model.and_then(|name| self.models.counters_of(name));
-        counters.as_ref().unwrap_or(&self.unknown).answered(label, status, took);
-        counters.is_some()
+        let count = |counters: &ModelCounters| counters.answered(label, status, took);
+        let known = model.is_some_and(|name| models.count(name, count));
+        if !known {
+            count(&self.unknown);
+        }
+        known
     }
 
     /// All metrics as text.
@@ -157,23 +171,23 @@ impl Collector for Counted {
             &all,
             |counters| seconds(&counters.request_times()),
         )?;
-        encode_histogram(
+        encode_by_priority(
             &mut encoder,
             ("modelwright_inference_duration_seconds", "Time that a model computed."),
             &all,
-            |counters| seconds(&counters.inference_times()),
+            |counters, priority| seconds(&counters.inference_times(priority)),
         )?;
-        encode_histogram(
+        encode_by_priority(
             &mut encoder,
             ("modelwright_queue_duration_seconds", "Time that a request waited for a session."),
             &all,
-            |counters| seconds(&counters.queue_times()),
+            |counters, priority| seconds(&counters.queue_times(priority)),
         )?;
-        encode_histogram(
+        encode_by_priority(
             &mut encoder,
-            ("modelwright_batch_rows", "Rows of the run that a request was part of."),
+            ("modelwright_batch_rows", "Rows of the runs of a model, each counted once."),
             &all,
-            |counters| scaled(&counters.batch_rows(), &ROW_BOUNDS, 1.0),
+            |counters, priority| scaled(&counters.batch_rows(priority), &ROW_BOUNDS, 1.0),
         )
     }
 }
@@ -218,6 +232,26 @@ fn encode_histogram(
         if count > 0 {
             let labels = [("model", model)];
             family.encode_family(&labels)?.encode_histogram::<NoExample>(sum, count, &by_bound, None)?;
+        }
+    }
+    Ok(())
+}
+
+/// As [`encode_histogram`], with the priorities apart: explanations are `low`.
+fn encode_by_priority(
+    encoder: &mut DescriptorEncoder<'_>,
+    (name, help): (&str, &str),
+    models: &[(&str, &ModelCounters)],
+    read: impl Fn(&ModelCounters, Priority) -> Buckets,
+) -> Result<(), std::fmt::Error> {
+    let mut family = encoder.encode_descriptor(name, help, None, MetricType::Histogram)?;
+    for &(model, counters) in models {
+        for priority in PRIORITIES {
+            let Buckets { sum, count, by_bound } = read(counters, priority);
+            if count > 0 {
+                let labels = [("model", model), ("priority", priority.as_str())];
+                family.encode_family(&labels)?.encode_histogram::<NoExample>(sum, count, &by_bound, None)?;
+            }
         }
     }
     Ok(())
@@ -309,11 +343,10 @@ impl State {
         ] {
             family.clear();
         }
-        for family in
-            [&self.load_time, &self.warm_up_time, &self.run_time_fixed, &self.run_time_per_row, &self.busy]
-        {
+        for family in [&self.load_time, &self.warm_up_time, &self.run_time_fixed, &self.run_time_per_row] {
             family.clear();
         }
+        self.busy.clear();
         self.info.clear();
         for (name, state) in models.snapshot().iter() {
             let labels = ModelLabels { model: name.clone() };
@@ -327,7 +360,8 @@ impl State {
             self.waiting_bytes.get_or_create(&labels).set(signed(load.waiting_bytes));
             self.running.get_or_create(&labels).set(signed(load.running));
             self.sessions.get_or_create(&labels).set(signed(load.capacity));
-            self.busy.get_or_create(&labels).set(load.busy.as_secs_f64());
+            // From 0, because the family was emptied.
+            self.busy.get_or_create(&labels).inc_by(load.busy.as_secs_f64());
             self.describe(&labels, ready, ready.model().report());
         }
     }
@@ -373,21 +407,29 @@ fn signed(count: usize) -> i64 {
 
 #[cfg(test)]
 mod tests {
+    use modelwright_runtime::{Outcome, Run};
+
     use super::*;
 
     #[test]
     fn requests_are_counted_by_class_and_models_by_state() {
         let models = Arc::new(Registry::new());
-        let metrics = Metrics::new(Duration::from_secs(5), Arc::clone(&models), OpenConnections::new(2));
+        let metrics =
+            Metrics::new(Duration::from_secs(5), Arc::clone(&models), OpenConnections::new(2), None);
         models.loading("m");
-        let took = Duration::from_millis(2);
-        metrics.answered(Some("m"), Label::Infer, Some(StatusCode::OK), took);
-        metrics.answered(Some("m"), Label::Infer, Some(StatusCode::NO_CONTENT), took);
-        metrics.answered(Some("m"), Label::Infer, None, took);
+        let (took, local) = (Duration::from_millis(2), LocalModels::new(Arc::clone(&models), 1));
+        let answered = |model, status| metrics.answered(&local, model, Label::Infer, status, took);
+        assert!(answered(Some("m"), Some(StatusCode::OK)));
+        answered(Some("m"), Some(StatusCode::NO_CONTENT));
+        answered(Some("m"), None);
         for nobody in [None, Some("made-up")] {
-            metrics.answered(nobody, Label::Infer, Some(StatusCode::NOT_FOUND), took);
+            assert!(!answered(nobody, Some(StatusCode::NOT_FOUND)));
         }
-        models.counters_of("m").unwrap().ran(took, took, 1, 3);
+        let run = Run { rows: 3, computing: took, ..Run::default() };
+        let runs = std::iter::once(run).collect();
+        let outcome = Outcome { outputs: vec![], waited: took, ran: took, batch_rows: 3, runs };
+        models.counters()["m"].ran(&outcome, 1);
+        models.counters()["m"].explained(&outcome);
         let text = metrics.text(&Phase::new(2)).unwrap();
         for line in [
             "modelwright_requests_total{model=\"m\",route=\"infer\",code=\"2xx\"} 2",
@@ -398,8 +440,11 @@ mod tests {
             "modelwright_request_duration_seconds_bucket{le=\"0.0025\",model=\"m\"} 2",
             "modelwright_request_duration_seconds_bucket{le=\"+Inf\",model=\"m\"} 2",
             "modelwright_request_duration_seconds_sum{model=\"m\"} 0.004",
-            "modelwright_batch_rows_bucket{le=\"2.0\",model=\"m\"} 0",
-            "modelwright_batch_rows_bucket{le=\"4.0\",model=\"m\"} 1",
+            "modelwright_batch_rows_bucket{le=\"2.0\",model=\"m\",priority=\"normal\"} 0",
+            "modelwright_batch_rows_bucket{le=\"4.0\",model=\"m\",priority=\"normal\"} 1",
+            "modelwright_batch_rows_count{model=\"m\",priority=\"low\"} 1",
+            "modelwright_inference_duration_seconds_sum{model=\"m\",priority=\"low\"} 0.002",
+            "modelwright_queue_duration_seconds_count{model=\"m\",priority=\"low\"} 1",
             "modelwright_model_ready{model=\"m\"} 0",
             "modelwright_connections{thread=\"1\"} 0",
             "modelwright_requests_in_flight 0",

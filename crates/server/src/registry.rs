@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
 use std::time::{Duration, Instant};
 
 use modelwright_protocol::v1::View;
@@ -14,6 +14,8 @@ use tokio::sync::watch;
 
 use crate::counters::ModelCounters;
 use crate::explain::Explainer;
+use crate::local_models::Seen;
+use crate::payload_log::{PayloadLog, PayloadLogError, RevisionLog};
 
 /// A model that answers. Cloning it copies a handle.
 #[derive(Debug, Clone)]
@@ -28,6 +30,7 @@ struct Served {
     request_timeout: Option<Duration>,
     view: Option<Arc<View>>,
     explainer: Option<Arc<Explainer>>,
+    payload_log: Option<Arc<RevisionLog>>,
     since: Instant,
     counters: Arc<ModelCounters>,
 }
@@ -43,6 +46,7 @@ impl ReadyModel {
             request_timeout: None,
             view: None,
             explainer: None,
+            payload_log: None,
             since: Instant::now(),
             counters: Arc::new(ModelCounters::new()),
         }))
@@ -85,6 +89,23 @@ impl ReadyModel {
     #[must_use]
     pub fn with_explain_model(self, path: impl Into<PathBuf>) -> Self {
         self.with(|served| served.explainer = Some(Arc::new(Explainer::new(path.into()))))
+    }
+
+    /// Lets a log have payloads. It must come after the [view](Self::with_view), whose columns it may hide. Names to be hidden that
+    /// the model does not have are an error.
+    pub fn with_payload_log(self, log: Arc<PayloadLog>) -> Result<Self, PayloadLogError> {
+        let log = log.of_revision(self.model().signature(), self.view().map(Arc::as_ref))?;
+        Ok(self.with(|served| served.payload_log = Some(Arc::new(log))))
+    }
+
+    /// The same behind a handle whose holders are counted apart from those of this one.
+    pub(crate) fn with_own_handle(&self) -> Self {
+        Self(Arc::new(Served::clone(&self.0)))
+    }
+
+    /// Who logs payloads, if anybody does.
+    pub(crate) fn payload_log(&self) -> Option<&RevisionLog> {
+        self.0.payload_log.as_deref()
     }
 
     /// What computes gradients, where the revision has it.
@@ -171,6 +192,8 @@ pub type Models = BTreeMap<String, ModelState>;
 pub struct Registry {
     declared: RwLock<Declared>,
     changes: watch::Sender<()>,
+    /// What threads have seen, and must forget with every change.
+    seen: Mutex<Vec<Weak<Seen>>>,
 }
 
 /// The counters of all models, by name.
@@ -261,9 +284,21 @@ impl Registry {
         Arc::clone(&self.read().models)
     }
 
-    /// The counters of a model that is declared.
-    pub(crate) fn counters_of(&self, name: &str) -> Option<Arc<ModelCounters>> {
-        self.read().counters.get(name).cloned()
+    /// All models at this moment, and the counters of all.
+    pub(crate) fn declared(&self) -> (Arc<Models>, Arc<Counters>) {
+        let declared = self.read();
+        (Arc::clone(&declared.models), Arc::clone(&declared.counters))
+    }
+
+    /// Has a thread forget what it has seen with every change from now on, for as long as the thread is there.
+    pub(crate) fn tell(&self, seen: &Arc<Seen>) {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(seen));
+    }
+
+    /// How many threads are told.
+    #[cfg(test)]
+    pub(crate) fn told(&self) -> usize {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
 
     /// The counters of all models.
@@ -297,7 +332,15 @@ impl Registry {
         let next = Declared { models: Arc::new(models), counters: Arc::new(counters) };
         let former = std::mem::replace(&mut *declared, next);
         drop(declared);
-        // Not under the lock: it may be the last handle of a model, whose end takes its time.
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.retain(|seen| seen.strong_count() > 0);
+        let told: Vec<_> = seen.iter().filter_map(Weak::upgrade).collect();
+        drop(seen);
+        // Neither this nor what was declared before goes under a lock: it may be the last handle of a model, whose end takes
+        // its time.
+        for seen in &told {
+            seen.forget();
+        }
         drop(former);
         self.changes.send_replace(());
         changed
@@ -340,13 +383,13 @@ mod tests {
     fn counters_stay_with_the_name_while_it_is_declared() {
         let registry = Registry::new();
         registry.loading("a");
-        let counters = registry.counters_of("a").unwrap();
+        let counters = registry.counters()["a"].clone();
         registry.failed("a", "ModelRejected", "no graph");
         registry.loading("b");
-        assert!(Arc::ptr_eq(&counters, &registry.counters_of("a").unwrap()));
+        assert!(Arc::ptr_eq(&counters, &registry.counters()["a"]));
         assert!(!registry.unload("a"), "it did not answer");
         registry.remove("a");
-        assert!(registry.counters_of("a").is_none());
+        assert!(registry.counters().get("a").is_none());
     }
 
     #[test]

@@ -18,7 +18,9 @@ use crate::config::{Drain, ServerConfig};
 use crate::control::Control;
 use crate::data::Data;
 use crate::error::Error;
+use crate::load::Loads;
 use crate::metrics::Metrics;
+use crate::observe;
 use crate::phase::Phase;
 use crate::registry::{ModelState, Registry};
 use crate::sharded;
@@ -47,21 +49,27 @@ impl Server {
             listen(config.admin_listen, "--admin-listen").await?.into_std().map_err(admin_error)?;
 
         let open = OpenConnections::new(config.io_threads.get());
-        let metrics = Arc::new(Metrics::new(config.started.elapsed(), Arc::clone(&registry), open.clone()));
+        let metrics = Arc::new(Metrics::new(
+            config.started.elapsed(),
+            Arc::clone(&registry),
+            open.clone(),
+            config.tracer.clone(),
+        ));
         let phase = Phase::new(config.io_threads.get());
         let admin = Admin {
             registry: Arc::clone(&registry),
             metrics: Arc::clone(&metrics),
             phase: phase.clone(),
             control: Arc::new(Control::new(config.control.clone(), Arc::clone(&registry))),
+            loads: Arc::new(Loads::new(Arc::clone(&registry), config.started)),
             started: config.started,
         };
         let admin = AdminThread::start(admin_listener, &config.bounds, admin)?;
         let data = Arc::new(Data::new(&config, registry, metrics, phase));
         let tls = config.access.as_ref().and_then(|access| access.tls()).cloned();
         let handler = || {
-            // A handle of each thread's own: counting its holders writes nothing that another thread reads.
-            let data = Arc::new(Arc::clone(&data));
+            // Each thread has its own: counting its holders writes nothing that another thread reads.
+            let data = Arc::new(data.for_thread());
             move |request: Request<Incoming>| {
                 let data = Arc::clone(&data);
                 async move { data.handle(request).await }
@@ -140,6 +148,7 @@ impl BoundServer {
         }
         data.phase.start_ending();
         let report = finish(threads, &data, drain.grace).await;
+        observe::finish(&data).await;
         // Joining blocks, for milliseconds; the runtime need not wait for it.
         if tokio::task::spawn_blocking(move || admin.stop()).await.is_err() {
             tracing::error!("the admin port did not end");

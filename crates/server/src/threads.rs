@@ -21,6 +21,7 @@ use crate::answer::Outgoing;
 use crate::config::Bounds;
 use crate::connection::Connections;
 use crate::error::Error;
+use crate::ticks;
 
 /// How many connections each thread has.
 #[derive(Debug, Clone)]
@@ -166,6 +167,7 @@ fn run<H, F>(
     F: Future<Output = Outgoing> + Send + 'static,
 {
     runtime.block_on(async move {
+        ticks::start();
         while let Some(command) = commands.recv().await {
             match command {
                 Command::Serve(stream, place) => match TcpStream::from_std(stream) {

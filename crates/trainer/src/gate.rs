@@ -2,6 +2,8 @@
 //!
 //! A gate fails closed: a metric that is not there, and a comparison that cannot be made, refuse the revision.
 
+use std::collections::BTreeMap;
+
 use modelwright_api::training::{Approval, Beat, Gate, Requirement, Task};
 
 use crate::evaluate::{EvaluateError, parse_name};
@@ -118,8 +120,7 @@ pub fn check(gate: &Gate, task: Option<Task>) -> Result<(), EvaluateError> {
 
 /// Judges a revision by what was measured of it.
 pub fn judge(gate: &Gate, measured: &MetricsDocument, active: &Active) -> Verdict {
-    let mut refusals: Vec<Refusal> =
-        gate.require.iter().filter_map(|requirement| unmet(requirement, measured)).collect();
+    let mut refusals = requirements(&gate.require, &measured.metrics, measured.rows.test.is_some());
     match gate.beat {
         Some(Beat::Baseline) => refusals.extend(worse_than_baseline(measured)),
         Some(Beat::Active) => refusals.extend(worse_than_active(measured, active)),
@@ -132,13 +133,22 @@ pub fn judge(gate: &Gate, measured: &MetricsDocument, active: &Active) -> Verdic
     }
 }
 
-fn unmet(requirement: &Requirement, measured: &MetricsDocument) -> Option<Refusal> {
+/// The bounds that do not hold. `has_test` says whether there are test rows.
+pub fn requirements(
+    require: &[Requirement],
+    metrics: &BTreeMap<String, f64>,
+    has_test: bool,
+) -> Vec<Refusal> {
+    require.iter().filter_map(|requirement| unmet(requirement, metrics, has_test)).collect()
+}
+
+fn unmet(requirement: &Requirement, metrics: &BTreeMap<String, f64>, has_test: bool) -> Option<Refusal> {
     let metric = requirement.metric.clone();
-    let Some(&value) = measured.metrics.get(&metric) else {
-        let why = if metric.starts_with("test") && measured.rows.test.is_none() {
+    let Some(&value) = metrics.get(&metric) else {
+        let why = if metric.starts_with("test") && !has_test {
             "there are no test rows; write training.data.test"
         } else {
-            "it is not defined for these rows or this task; require another metric"
+            "it is not defined for these rows or this task, or metrics.json lacks it; require another metric"
         };
         return Some(Refusal::NotMeasured { metric, why });
     };

@@ -11,12 +11,15 @@
 //! | [`report`] | What does a person want to see? |
 //! | [`gate`] | May the revision be served? |
 //! | [`pipeline`] | In which order does all of this happen? |
+//! | [`reasons`] | What can be wrong, in one word? |
+//! | [`container`] | Can the model of a user's own training be served? |
 //!
 //! Every number that ends up in a revision comes from arithmetic whose order is fixed here: the same data, the same
 //! settings and the same [`NUMERICS_VERSION`] give the same bytes on every machine of one
 //! [SIMD class](network::simd_class).
 #![forbid(unsafe_code)]
 
+pub mod container;
 pub mod data;
 pub mod evaluate;
 pub mod export;
@@ -26,6 +29,7 @@ pub mod matrix;
 pub mod network;
 pub mod pipeline;
 pub mod random;
+pub mod reasons;
 pub mod report;
 pub mod table;
 pub mod training;

@@ -109,6 +109,7 @@ impl Helm {
                 "the chart refuses {setting} without saying `{expected}`:\n{error}"
             );
         }
+        self.check_scaler()?;
         eprintln!(
             "Helm accepts the chart with {} sets of values and refuses {} mistakes",
             sets.len(),
@@ -117,8 +118,33 @@ impl Helm {
         Ok(())
     }
 
-    /// Runs one of Helm's commands on the chart.
-    fn run(&self, arguments: &[&str]) -> anyhow::Result<()> {
+    /// The port for autoscalers is there where it is wanted, with everything that belongs to it, and nowhere else.
+    fn check_scaler(&self) -> anyhow::Result<()> {
+        let render = |setting: &str| self.run(&["template", "modelwright", "--set-json", setting]);
+        let of_keda = "kubernetes.io/metadata.name: keda";
+        let off = render("externalScaler.enabled=false")?;
+        ensure!(
+            !off.contains("9092") && !off.contains(of_keda),
+            "the port for autoscalers is there unasked:\n{off}"
+        );
+        let on = render("externalScaler.enabled=true")?;
+        for expected in [
+            "name: modelwright-operator-scaler",
+            "name: MODELWRIGHT_SCALER_LISTEN",
+            "{name: scaler, containerPort: 9092, protocol: TCP}",
+            "{name: scaler, port: 9092, targetPort: scaler,",
+            "- {port: 9092, protocol: TCP}",
+            of_keda,
+        ] {
+            ensure!(on.contains(expected), "externalScaler.enabled lacks `{expected}`:\n{on}");
+        }
+        let open = render("externalScaler.enabled=true,externalScaler.from=[]")?;
+        ensure!(!open.contains(of_keda), "an empty externalScaler.from is not everyone:\n{open}");
+        Ok(())
+    }
+
+    /// Runs one of Helm's commands on the chart, and returns what it prints.
+    fn run(&self, arguments: &[&str]) -> anyhow::Result<String> {
         let output = Command::new(&self.program)
             .args(arguments)
             .arg(&self.chart)
@@ -134,12 +160,12 @@ impl Helm {
             String::from_utf8_lossy(&output.stdout),
             String::from_utf8_lossy(&output.stderr)
         );
-        Ok(())
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 }
 
 /// Values that are mistakes, and what the message must name.
-const REFUSED: [(&str, &str); 9] = [
+const REFUSED: [(&str, &str); 10] = [
     ("operatr.replicas=1", "operatr"),
     ("operator.replcas=1", "replcas"),
     ("platform=\"Openshift\"", "platform"),
@@ -151,6 +177,7 @@ const REFUSED: [(&str, &str); 9] = [
     ("metrics.podMonitor.enabled=true", OPTIONAL_API),
     ("metrics.modelServers.podMonitor.enabled=true", OPTIONAL_API),
     ("watchNamespaces=[\"Team-A\"]", "watchNamespaces"),
+    ("externalScaler.enabled=\"yes\"", "externalScaler"),
     ("watchNamespaces=[\"a\"],test.namespace=\"b\"", "test.namespace"),
 ];
 

@@ -198,7 +198,10 @@ mod tests {
             update: false,
         };
         let every = scripts(&clients(&[], false)).unwrap();
-        assert_eq!(every, ["node_tests", "test_kserve", "test_triton_grpc", "test_triton_http"]);
+        assert_eq!(
+            every,
+            ["node_tests", "test_kserve", "test_node_cases", "test_triton_grpc", "test_triton_http"]
+        );
         assert_eq!(scripts(&clients(&["test_kserve"], false)).unwrap(), ["test_kserve"]);
         let error = scripts(&clients(&["server"], false)).unwrap_err().to_string();
         assert!(error.contains("server") && error.contains("test_kserve"), "{error}");

@@ -12,14 +12,14 @@ use clap::{Args, ValueEnum};
 use modelwright_test_servers::{cache_folder, required, sha256};
 
 use crate::{
-    cluster::{self, Instance, Kind, Programs},
+    cluster::{self, Instance, Keda, Kind, Programs},
     image,
 };
 
 /// What to run.
 #[derive(Args)]
 pub(crate) struct E2e {
-    /// The tiers to run; all of them, if none is named.
+    /// The tiers to run; all but `keda`, if none is named.
     #[arg(value_enum)]
     tiers: Vec<Tier>,
     /// Use the cluster of KUBECONFIG instead of one of its own. It needs the images that the tests name.
@@ -28,6 +28,9 @@ pub(crate) struct E2e {
     /// Leave the cluster running after a failure, to look around.
     #[arg(long)]
     keep: bool,
+    /// Also run the tests of examples that need images of their own, and make these: minutes, and 4 GB on the disk.
+    #[arg(long, conflicts_with = "use_kubeconfig")]
+    examples: bool,
     /// Arguments for the tests, such as a name to filter by.
     #[arg(last = true)]
     arguments: Vec<String>,
@@ -40,8 +43,14 @@ enum Tier {
     Cluster,
     /// API server and controllers, with a node that is scripted.
     ControlPlane,
+    /// The same with what a former release left: nobody else may be in a cluster whose definitions change.
+    Upgrade,
     /// Pods that run.
     Node,
+    /// Pods on a network that enforces policies. Not among those that run by default: it compiles kube-router, and needs iptables.
+    Network,
+    /// Pods that run, and a real KEDA, which takes long to compile: on request only.
+    Keda,
 }
 
 impl Tier {
@@ -50,15 +59,27 @@ impl Tier {
         match self {
             Self::Cluster => "cluster",
             Self::ControlPlane => "control-plane",
-            Self::Node => "node",
+            Self::Upgrade => "upgrade",
+            Self::Node | Self::Network => "node",
+            Self::Keda => "keda",
         }
+    }
+
+    /// What its logs are called by.
+    fn name(self) -> &'static str {
+        if self == Self::Network { "network" } else { self.target() }
+    }
+
+    /// The tests of the target that are its own.
+    fn filter(self) -> &'static [&'static str] {
+        if self == Self::Network { &["--ignored", "network::"] } else { &[] }
     }
 
     /// The cluster that it needs.
     fn kind(self) -> Kind {
         match self {
-            Self::ControlPlane => Kind::ControlPlane,
-            Self::Cluster | Self::Node => Kind::Node,
+            Self::ControlPlane | Self::Upgrade => Kind::ControlPlane,
+            Self::Cluster | Self::Node | Self::Network | Self::Keda => Kind::Node,
         }
     }
 }
@@ -70,7 +91,7 @@ impl Tier {
 pub(crate) fn run(e2e: &E2e) -> anyhow::Result<()> {
     let tiers = match e2e.tiers.as_slice() {
         [] if e2e.use_kubeconfig => &[Tier::Node],
-        [] => [Tier::ControlPlane, Tier::Node, Tier::Cluster].as_slice(),
+        [] => [Tier::ControlPlane, Tier::Upgrade, Tier::Node, Tier::Cluster].as_slice(),
         tiers => tiers,
     };
     let mut failures = Vec::new();
@@ -78,17 +99,17 @@ pub(crate) fn run(e2e: &E2e) -> anyhow::Result<()> {
         if !e2e.use_kubeconfig
             && let Err(error) = cluster::check(tier.kind())
         {
-            eprintln!("SKIPPED: tests of tier {}: {error}", tier.target());
+            eprintln!("SKIPPED: tests of tier {}: {error}", tier.name());
             if required() || !e2e.tiers.is_empty() {
-                failures.push(format!("tier {} could not run", tier.target()));
+                failures.push(format!("tier {} could not run", tier.name()));
             }
             continue;
         }
         let started = Instant::now();
         if let Err(error) = run_tier(*tier, e2e) {
-            failures.push(format!("tier {}: {error:#}", tier.target()));
+            failures.push(format!("tier {}: {error:#}", tier.name()));
         }
-        eprintln!("tier {}: {} s", tier.target(), started.elapsed().as_secs());
+        eprintln!("tier {}: {} s", tier.name(), started.elapsed().as_secs());
     }
     ensure!(failures.is_empty(), "{}", failures.join("\n"));
     Ok(())
@@ -101,7 +122,7 @@ fn run_tier(tier: Tier, e2e: &E2e) -> anyhow::Result<()> {
     succeed(cargo_test(tier).args(["--test", "local", "--no-run"]))?;
     // The tier of clusters starts its own.
     if e2e.use_kubeconfig || tier == Tier::Cluster {
-        return test(tier, e2e, None, &logs);
+        return test(tier, e2e, None, None, &logs);
     }
     let instance = Instance::new(&name_of_this_checkout(tier))?;
     let _lock = alone(tier)?;
@@ -122,16 +143,30 @@ fn run_tier(tier: Tier, e2e: &E2e) -> anyhow::Result<()> {
 
 /// Starts the cluster, with the image under test where pods run, and runs the tests.
 fn test_on(instance: &Instance, tier: Tier, e2e: &E2e, logs: &Path) -> anyhow::Result<()> {
-    let programs = instance.up(tier.kind(), (!e2e.keep).then(std::process::id))?;
+    // Before the cluster, like what the tests are.
+    let policies = if tier == Tier::Network { Some(cluster::kube_router()?) } else { None };
+    let keda = if tier == Tier::Keda { Some(Keda::build()?) } else { None };
+    let programs = instance.up_with(tier.kind(), (!e2e.keep).then(std::process::id), policies.as_deref())?;
     if tier.kind() == Kind::Node {
         instance.load_image(&image::build_for_tests()?)?;
+        if e2e.examples {
+            instance.load_image(&image::write_pytorch_example()?)?;
+        }
     }
-    test(tier, e2e, Some((instance, &programs)), logs)
+    test(tier, e2e, Some((instance, &programs)), keda.as_ref(), logs)
 }
 
-fn test(tier: Tier, e2e: &E2e, cluster: Option<(&Instance, &Programs)>, logs: &Path) -> anyhow::Result<()> {
+fn test(
+    tier: Tier,
+    e2e: &E2e,
+    cluster: Option<(&Instance, &Programs)>,
+    keda: Option<&Keda>,
+    logs: &Path,
+) -> anyhow::Result<()> {
     let mut test = cargo_test(tier);
     test.arg("--")
+        .args(tier.filter())
+        .args(e2e.examples.then_some("--include-ignored"))
         .args(&e2e.arguments)
         .env("MODELWRIGHT_E2E_LOGS", logs)
         .env("MODELWRIGHT_XTASK", std::env::current_exe()?)
@@ -149,6 +184,15 @@ fn test(tier: Tier, e2e: &E2e, cluster: Option<(&Instance, &Programs)>, logs: &P
         test.env("KUBECACHEDIR", instance.kubectl_cache());
     } else if tier == Tier::Cluster {
         test.env_remove("KUBECONFIG").env("MODELWRIGHT_E2E_IMAGE", image::build_for_tests()?);
+    }
+    if let Some(keda) = keda {
+        test.env("MODELWRIGHT_E2E_KEDA", &keda.programs)
+            .env("MODELWRIGHT_E2E_KEDA_DEFINITIONS", &keda.definitions);
+        test.envs(
+            cluster
+                .and_then(|(instance, _)| instance.network())
+                .map(|network| ("MODELWRIGHT_E2E_NETWORK", network)),
+        );
     }
     succeed(&mut test)
 }
@@ -169,7 +213,7 @@ fn succeed(cargo: &mut Command) -> anyhow::Result<()> {
 
 /// An empty folder for what a failure leaves.
 fn logs(tier: Tier) -> anyhow::Result<PathBuf> {
-    let folder = workspace().join("target/e2e").join(tier.target());
+    let folder = workspace().join("target/e2e").join(tier.name());
     match fs::remove_dir_all(&folder) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
             return Err(error).with_context(|| format!("cannot empty {}", folder.display()));
@@ -192,7 +236,10 @@ fn name_of_this_checkout(tier: Tier) -> String {
     let tier = match tier {
         Tier::Cluster => "c",
         Tier::ControlPlane => "p",
+        Tier::Upgrade => "u",
         Tier::Node => "n",
+        Tier::Network => "w",
+        Tier::Keda => "k",
     };
     format!("t{tier}-{hash}")
 }
@@ -230,7 +277,8 @@ mod tests {
 
     #[test]
     fn names_of_test_clusters_are_valid() {
-        for tier in [Tier::Cluster, Tier::ControlPlane, Tier::Node] {
+        let all = [Tier::Cluster, Tier::ControlPlane, Tier::Upgrade, Tier::Node, Tier::Network, Tier::Keda];
+        for tier in all {
             Instance::new(&name_of_this_checkout(tier)).map(|_| ()).unwrap();
         }
     }

@@ -65,7 +65,7 @@ fn python() -> Command {
 }
 
 /// Runs a program to its end; its output goes to standard error, so that standard output stays for results.
-fn run(command: &mut Command) -> anyhow::Result<()> {
+pub(crate) fn run(command: &mut Command) -> anyhow::Result<()> {
     let program = command.get_program().display().to_string();
     let status = command.stdout(io::stderr()).status().map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => anyhow::anyhow!("{program} is not installed: install Python 3 with pip"),

@@ -12,6 +12,7 @@ mod examples;
 mod load;
 mod machine;
 mod model;
+mod overload;
 mod parts;
 mod peers;
 mod process;
@@ -75,6 +76,9 @@ struct Options {
     /// What to measure.
     #[arg(long, value_enum, value_delimiter = ',', default_values = ["alone", "rounds", "neighbour", "quota"])]
     parts: Vec<Part>,
+    /// Minutes of the part `overload`.
+    #[arg(long, default_value_t = 10)]
+    minutes: u64,
     /// The examples that the part `examples` measures: names of folders under examples/.
     #[arg(long, value_delimiter = ',', value_name = "NAMES", default_values = ["iris-classifier", "image-classifier"])]
     examples: Vec<String>,
@@ -100,6 +104,9 @@ enum Part {
     Neighbour,
     /// What a quota of one processor does to ours.
     Quota,
+    /// Twice the requests that ours can answer, for minutes: what it refuses, what those wait that it takes, its memory and
+    /// its probes.
+    Overload,
     /// Examples of the repository, served by `modelwright run`; once, not for each model.
     Examples,
 }
@@ -134,6 +141,7 @@ fn main() -> ExitCode {
 
 fn bench(options: &Options) -> anyhow::Result<()> {
     ensure!(options.rounds > 0 && options.seconds > 0, "--rounds and --seconds must be 1 or more");
+    ensure!(options.minutes > 0, "--minutes must be 1 or more");
     ensure!(options.connections.iter().all(|&count| count > 0), "--connections must be 1 or more");
     let environment = session::load_library()?;
     let work = tempfile::Builder::new().prefix("modelwright-bench-").tempdir()?;
@@ -199,6 +207,10 @@ fn measure_model(
                 report.add(&conditions::neighbour(setting, model, &compared, effort)?)?;
             }
             Part::Quota => report.add(&conditions::quota(setting, model, effort)?)?,
+            Part::Overload => {
+                let time = Duration::from_secs(60 * options.minutes);
+                report.add(&overload::run(setting, model, effort.time, time)?)?;
+            }
             Part::Examples => {}
         }
     }

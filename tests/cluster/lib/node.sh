@@ -42,6 +42,9 @@ node_process() { # the first process of the node
   keep_running kubelet kubelet --config="$state/kubelet.yaml" --kubeconfig="$state/kubelet.kubeconfig" \
     --hostname-override=$node --node-ip=$node_ip --root-dir="$state/kubelet" --cert-dir="$state/pki"
   keep_running kube-proxy kube-proxy --config="$state/kube-proxy.yaml"
+  [ -z "${CLUSTER_POLICIES:-}" ] || keep_running kube-router "$CLUSTER_POLICIES" --kubeconfig="$state/admin.kubeconfig" \
+    --hostname-override=$node --run-firewall --run-router=false --run-service-proxy=false --enable-cni=false \
+    --service-cluster-ip-range=$services
   touch "$state/started"
   # The first process also reaps whatever loses its parent.
   while :; do wait; sleep 1; done

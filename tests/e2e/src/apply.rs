@@ -31,13 +31,23 @@ pub async fn yaml(
     namespace: Option<&str>,
     text: &str,
 ) -> anyhow::Result<Vec<DynamicObject>> {
+    yaml_as(client, namespace, text, FIELD_MANAGER).await
+}
+
+/// The same as another field manager.
+pub async fn yaml_as(
+    client: &Client,
+    namespace: Option<&str>,
+    text: &str,
+    manager: &str,
+) -> anyhow::Result<Vec<DynamicObject>> {
     let documents: Vec<Option<serde_json::Value>> =
         serde_yaml::from_multiple(text).context("the text to apply is no YAML")?;
     let mut applied = Vec::new();
     for document in documents.into_iter().flatten() {
         let object: DynamicObject =
             serde_json::from_value(document).context("a document to apply is no Kubernetes object")?;
-        applied.push(dynamic(client, namespace, &object).await?);
+        applied.push(dynamic(client, namespace, &object, manager).await?);
     }
     Ok(applied)
 }
@@ -46,6 +56,7 @@ async fn dynamic(
     client: &Client,
     namespace: Option<&str>,
     object: &DynamicObject,
+    manager: &str,
 ) -> anyhow::Result<DynamicObject> {
     let types = object.types.as_ref().context("a document to apply lacks apiVersion or kind")?;
     let name = object.metadata.name.as_deref().context("a document to apply lacks metadata.name")?;
@@ -61,7 +72,8 @@ async fn dynamic(
             Api::namespaced_with(client.clone(), &namespace, &resource)
         }
     };
-    let applied = api.patch(name, &params(), &Patch::Apply(object)).await;
+    let params = PatchParams::apply(manager).force();
+    let applied = api.patch(name, &params, &Patch::Apply(object)).await;
     applied.with_context(|| format!("cannot apply {} {name}", types.kind))
 }
 

@@ -30,6 +30,7 @@ pub fn arguments(namespace: &TestNamespace) -> Vec<String> {
         format!("watchNamespaces={{{}}}", namespace.name),
         format!("fullnameOverride={}", namespace.name),
         "crds.install=false".to_owned(),
+        "externalScaler.enabled=true".to_owned(),
         "operator.replicas=1".to_owned(),
         "rbac.aggregateRoles=false".to_owned(),
     ];

@@ -16,6 +16,11 @@ pub fn busybox() -> String {
     named("busybox", "1")
 }
 
+/// PyTorch with the script of its example; there only where `cargo xtask e2e node --examples` made it.
+pub fn pytorch_training() -> String {
+    named("pytorch-training", "1")
+}
+
 /// `manifest` with the images of the registry instead of those loaded into a node.
 pub fn in_registry(manifest: &str) -> String {
     manifest.replace("localhost/", &format!("{}/", registry()))

@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     fmt::Debug,
     panic::{self, AssertUnwindSafe},
+    pin::Pin,
     sync::atomic::{AtomicU32, Ordering},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -18,7 +19,7 @@ use kube::{
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
-    apply, cluster, report,
+    apply, cluster, leaks, report,
     scripted_node::{self, POOL_LABEL, ScriptedNode},
     wait::{self, Seen},
 };
@@ -60,7 +61,8 @@ impl TestNamespace {
     }
 }
 
-/// Runs a test in a namespace of its own, which is deleted afterwards. When the test fails or panics, what went on in
+/// Runs a test in a namespace of its own, which is deleted afterwards. A test that shows the secret of the tests' store
+/// anywhere in the namespace fails. When the test fails or panics, what went on in
 /// the namespace is told on standard error, and in full in the folder that `MODELWRIGHT_E2E_LOGS` names.
 ///
 /// ```no_run
@@ -78,7 +80,7 @@ pub async fn with_namespace(
     test: impl AsyncFnOnce(TestNamespace) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
     let namespace = create(cluster::connect().await?, unique(name), BTreeMap::new()).await?;
-    let outcome = watched(&namespace, test(namespace.clone())).await;
+    let outcome = watched(&namespace, Box::pin(test(namespace.clone()))).await;
     outcome.with(delete(&namespace).await)
 }
 
@@ -93,7 +95,7 @@ pub async fn with_scripted_node(
     let labels = BTreeMap::from([(POOL_LABEL.to_owned(), name.clone())]);
     let namespace = create(client, name, labels).await?;
     scripted_node::effective(&namespace.client, &namespace.name, &namespace.name).await?;
-    let outcome = watched(&namespace, test(namespace.clone(), &node)).await;
+    let outcome = watched(&namespace, Box::pin(test(namespace.clone(), &node))).await;
     let deleted = delete(&namespace).await;
     // The node ends the pods of the namespace, so it goes after them.
     let ended = pods_gone(&namespace).await;
@@ -117,7 +119,15 @@ impl Outcome {
     }
 }
 
-async fn watched(namespace: &TestNamespace, test: impl Future<Output = anyhow::Result<()>>) -> Outcome {
+/// What a test does is on the heap: of a long one it is larger than what fits on a thread's stack several times.
+async fn watched(
+    namespace: &TestNamespace,
+    test: Pin<Box<impl Future<Output = anyhow::Result<()>>>>,
+) -> Outcome {
+    let test = async {
+        test.await?;
+        leaks::none(&namespace.client, &namespace.name).await
+    };
     let outcome = match AssertUnwindSafe(test).catch_unwind().await {
         Ok(result) => Outcome::Returned(result),
         Err(payload) => Outcome::Panicked(payload),

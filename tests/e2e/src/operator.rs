@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context as _, bail};
 
-use crate::{faults::FaultyApi, images, namespace::TestNamespace};
+use crate::{faults::FaultyApi, images, namespace::TestNamespace, processes};
 
 /// An operator that watches one namespace, or several. Dropping it kills it.
 pub struct Operator {
@@ -69,8 +69,7 @@ impl Operator {
     /// Asks it to end and waits until it has.
     pub async fn stop(mut self) -> anyhow::Result<std::process::ExitStatus> {
         // The process is ours and not waited for yet, so the number is its.
-        let status = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status()?;
-        anyhow::ensure!(status.success(), "kill ended with {status}");
+        processes::signal(self.child.id(), "TERM")?;
         let start = Instant::now();
         while start.elapsed() < Duration::from_secs(30) {
             if let Some(status) = self.child.try_wait()? {
@@ -150,12 +149,17 @@ impl Builder {
 
 /// The program of this build: `cargo test --workspace` makes it beside the tests' folder, `cargo build` beside the benches.
 pub fn program() -> anyhow::Result<PathBuf> {
+    program_called("modelwright")
+}
+
+/// Any program of this build.
+pub fn program_called(name: &str) -> anyhow::Result<PathBuf> {
     let this = std::env::current_exe()?;
-    let programs = this.ancestors().skip(1).take(2).map(|folder| folder.join("modelwright"));
+    let programs = this.ancestors().skip(1).take(2).map(|folder| folder.join(name));
     programs
         .into_iter()
         .find(|program| program.is_file())
-        .with_context(|| format!("there is no modelwright near {}: cargo build --workspace", this.display()))
+        .with_context(|| format!("there is no {name} near {}: cargo build --workspace", this.display()))
 }
 
 fn free_port() -> anyhow::Result<SocketAddr> {

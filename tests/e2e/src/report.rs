@@ -5,9 +5,10 @@ use anyhow::Context;
 use k8s_openapi::api::core::v1::{ContainerState, ContainerStatus, Event, Pod};
 use kube::{
     Api, Client, ResourceExt,
-    api::{ApiResource, DynamicObject, ListParams, LogParams, TypeMeta},
-    discovery::{Discovery, Scope, verbs},
+    api::{ListParams, LogParams, TypeMeta},
 };
+
+use crate::contents::{self, containers};
 
 /// The folder for whole logs and objects.
 const LOGS: &str = "MODELWRIGHT_E2E_LOGS";
@@ -85,52 +86,22 @@ async fn brief(client: &Client, namespace: &str, text: &mut String) -> anyhow::R
 /// Writes every object of the namespace as YAML and every log.
 async fn full(client: &Client, namespace: &str, folder: &std::path::Path) -> anyhow::Result<()> {
     std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
-    let discovery = Discovery::new(client.clone()).run_aggregated().await?;
-    for group in discovery.groups() {
-        for (resource, capabilities) in group.recommended_resources() {
-            if capabilities.scope == Scope::Namespaced && capabilities.supports_operation(verbs::LIST) {
-                write_objects(client, namespace, &resource, folder).await?;
-            }
+    for (resource, objects) in contents::objects(client, namespace).await? {
+        let mut text = String::new();
+        for mut object in objects {
+            object.metadata.managed_fields = None;
+            // The items of a list do not say what they are.
+            object.types =
+                Some(TypeMeta { api_version: resource.api_version.clone(), kind: resource.kind.clone() });
+            write!(text, "---\n{}", serde_yaml::to_string(&object)?)?;
+        }
+        if !text.is_empty() {
+            std::fs::write(folder.join(format!("{}.yaml", resource.plural)), text)?;
         }
     }
-    let api = Api::<Pod>::namespaced(client.clone(), namespace);
-    for pod in api.list(&ListParams::default()).await?.items {
-        for container in containers(&pod) {
-            for previous in [false, true] {
-                let params =
-                    LogParams { container: Some(container.name.clone()), previous, ..LogParams::default() };
-                if let Ok(log) = api.logs(&pod.name_any(), &params).await {
-                    let kind = if previous { "previous.log" } else { "log" };
-                    let file = format!("{}.{}.{kind}", pod.name_any(), container.name);
-                    std::fs::write(folder.join(file), log)?;
-                }
-            }
-        }
-    }
-    Ok(())
-}
-
-async fn write_objects(
-    client: &Client,
-    namespace: &str,
-    resource: &ApiResource,
-    folder: &std::path::Path,
-) -> anyhow::Result<()> {
-    // Passwords and tokens do not belong into logs.
-    if resource.kind == "Secret" {
-        return Ok(());
-    }
-    let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, resource);
-    let mut text = String::new();
-    for mut object in api.list(&ListParams::default()).await?.items {
-        object.metadata.managed_fields = None;
-        // The items of a list do not say what they are.
-        object.types =
-            Some(TypeMeta { api_version: resource.api_version.clone(), kind: resource.kind.clone() });
-        write!(text, "---\n{}", serde_yaml::to_string(&object)?)?;
-    }
-    if !text.is_empty() {
-        std::fs::write(folder.join(format!("{}.yaml", resource.plural)), text)?;
+    for log in contents::logs(client, namespace).await? {
+        let kind = if log.previous { "previous.log" } else { "log" };
+        std::fs::write(folder.join(format!("{}.{}.{kind}", log.pod, log.container)), log.text)?;
     }
     Ok(())
 }
@@ -178,12 +149,6 @@ fn state_in_words(state: Option<&ContainerState>) -> String {
         Some(message) => format!("{words}: {}", message.trim()),
         None => words,
     }
-}
-
-fn containers(pod: &Pod) -> impl Iterator<Item = &ContainerStatus> {
-    let status = pod.status.iter();
-    status
-        .flat_map(|status| status.init_container_statuses.iter().chain(&status.container_statuses).flatten())
 }
 
 fn container_fine(container: &ContainerStatus) -> bool {

@@ -58,12 +58,19 @@ reasons! {
     ScaledToZero, Settled, "`spec.serving.replicas` is 0, so nothing is served", "`kubectl scale mdl NAME --replicas=1`";
     Suspended, Settled, "`spec.suspend` is true, so nothing is served and nothing is started", "set `spec.suspend: false`";
     Resolving, Working, "a Job reads the source to find its digest and signature", "";
+    Queued, Working, "the training waits until its queue admits it", "";
+    Training, Working, "a Job trains the model", "";
     Deploying, Working, "the first pods of the first revision are starting", "";
     RollingOut, Working, "pods of a new revision or spec are starting; the former one serves meanwhile", "";
     Scaling, Working, "pods are added or removed", "";
     RollingBack, Working, "the former revision is put back", "";
     WaitingForDeletion, Working, "objects of a deleted Model of the same name are still going away", "";
     AutoscalerHandOver, Working, "the autoscaler is going away before the number of pods is set again", "";
+    AutoscalerConflict, User, "more than one decides how many pods there are: another autoscaler scales the same Deployment", "delete one of them; to keep yours, write `autoscaling: {mode: External}`";
+    MetricsAPIMissing, Wait, "the autoscaler cannot act: the cluster does not have the API that it reads its metrics from", "install metrics-server for CPU and memory, or the adapter that the message names";
+    MetricsUnavailable, Wait, "the autoscaler cannot act: there are no values of its metrics", "see the message; `kubectl top pods` shows what metrics-server has";
+    RequestMissing, User, "the autoscaler cannot act: a container requests nothing of what its share is to be measured of", "write the request that the message names";
+    AutoscalerFailing, Wait, "the autoscaler cannot act, for a reason of its own", "see the message, and `kubectl describe hpa NAME`";
     InvalidSpec, User, "the spec has a value that cannot be used", "correct the field that the message names";
     InvalidPodTemplate, User, "`podTemplate` has a field that no pod has, changes what Modelwright needs, or makes a pod that the API server refuses", "correct the field that the message names";
     InvalidAutoscaling, User, "`metrics` or `behavior` are not what a HorizontalPodAutoscaler takes", "correct the field that the message names";
@@ -72,7 +79,6 @@ reasons! {
     RevisionBytesGone, User, "the bytes of the wanted former revision are no longer where they were", "write another revision; `spec.source.copyTo` keeps copies from now on";
     SourceChanged, User, "the source's bytes changed under a revision that is served: running pods go on, new ones refuse the new bytes", "accept the new bytes with the annotation `modelwright.dev/resolve-at`, or put the old ones back; `copyTo` prevents it";
     CUDAImageMissing, User, "the Model wants CUDA and the operator was installed without an image for it", "set `cudaImage` in the chart's values, or write `executionProvider: CPU`";
-    TrainingUnsupported, User, "training in a cluster comes with a later version", "train with `modelwright run` and write the published revision as `source`";
     ProgressDeadlineExceeded, User, "the pods of a new revision or spec were not ready in time", "see the message; then change the spec";
     RolledBack, User, "a new revision or spec did not become ready, and the former one is back and was serving all along", "see the message; then change the spec or the source";
     Unschedulable, Wait, "no node takes a pod", "free or add what the message names, or request less";
@@ -90,6 +96,13 @@ reasons! {
     NotReady, Wait, "pods run and are not ready", "";
     JobDeadlineExceeded, Transient, "a Job did not end in time; another is started", "see the message; a source that is large or slow may need a nearer copy";
     JobPodLost, Transient, "the pod of a Job went away before its outcome was read; another is started", "";
+    Trained, Settled, "a training gave a revision, and its gate let it pass", "";
+    Reused, Settled, "the store has a revision of the same data and settings: nothing was trained", "";
+    ApprovalRequired, User, "the newest revision passed the gate, and `spec.training.gate.approval` is Manual", "write the revision's id as `spec.rollout.revision` to serve it";
+    RetriesExhausted, User, "a training failed as often as `spec.training.retries` allows", "see the message; then change the spec, or set the annotation `modelwright.dev/retrain-at`";
+    TrainingDeadlineExceeded, User, "an attempt of the training took longer than `spec.training.deadline`", "raise `spec.training.deadline`, or give the training more CPU";
+    TrainingStalled, Transient, "a training made no progress for `spec.training.stallTimeout`, and was ended", "see its last lines: `kubectl logs POD -c train`";
+    TrainingPreempted, Transient, "a node was taken from a training; it goes on from its checkpoint", "";
     ApplyFailed, Transient, "an object cannot be written; it is tried again", "see the message";
 }
 

@@ -29,6 +29,14 @@ pub mod ports {
     pub const ADMIN: u16 = 9090;
     /// Name of [`ADMIN`] in a pod.
     pub const ADMIN_NAME: &str = "admin";
+    /// Port of `train` and `agent` for the progress of a training.
+    pub const PROGRESS: u16 = 9091;
+    /// Name of [`PROGRESS`] in a pod.
+    pub const PROGRESS_NAME: &str = "progress";
+    /// Port of the operator for autoscalers that ask by gRPC.
+    pub const SCALER: u16 = 9092;
+    /// Name of [`SCALER`] in a pod.
+    pub const SCALER_NAME: &str = "scaler";
     /// The Service's port for HTTP, which leads to [`DATA`].
     pub const SERVICE_HTTP: u16 = 80;
     /// Name of [`SERVICE_HTTP`].
@@ -57,6 +65,8 @@ pub mod probes {
     pub const METRICS: &str = "/metrics";
     /// Where the time between start and ready went, as JSON.
     pub const COLD_START: &str = "/debug/coldstart";
+    /// How busy each model of a server was in the last seconds, as JSON.
+    pub const LOAD: &str = "/load";
 }
 
 /// Label keys, and the values that are fixed.
@@ -82,6 +92,17 @@ pub mod labels {
     pub const ROLE_SERVER: &str = "server";
     /// Value of [`ROLE`]: finds out what a source holds.
     pub const ROLE_RESOLVE: &str = "resolve";
+    /// Value of [`ROLE`]: trains.
+    pub const ROLE_TRAIN: &str = "train";
+    /// Value of [`ROLE`]: looks whether a training's data changed.
+    pub const ROLE_DATA: &str = "data";
+    /// Value of [`ROLE`]: deletes revisions from a store.
+    pub const ROLE_DELETE: &str = "delete";
+    /// On Jobs: the LocalQueue that admits them, as Kueue reads it.
+    pub const QUEUE: &str = "kueue.x-k8s.io/queue-name";
+    /// On pods of an Indexed Job, by the Job's controller, and an annotation as well: their number, from 0, which is the rank of a
+    /// pod that trains with others.
+    pub const POD_INDEX: &str = "batch.kubernetes.io/job-completion-index";
     /// Value of [`TRACK`]: the only Deployment there is now.
     pub const TRACK_STABLE: &str = "stable";
 }
@@ -106,10 +127,39 @@ pub mod annotations {
     /// The [`RENDERED_FROM`] and [`RESOLVED_FROM`] of pods that did not become ready, so that they are not tried again; on
     /// the Deployment.
     pub const REJECTED: &str = "modelwright.dev/rejected";
+    /// The full digest of the newest revision that was served before and that no gate refused, and after a slash the beginning of
+    /// the [`RESOLVED_FROM`] that it answered, if it did; on the Deployment.
+    pub const FORMER: &str = "modelwright.dev/former";
+    /// That the gate refused a revision that is served because `spec.rollout.revision` named it: its full digest, the reason, a
+    /// colon and why; on the Deployment.
+    pub const REFUSED: &str = "modelwright.dev/refused";
     /// The full hash of what a Job was made for.
     pub const JOB_HASH: &str = "modelwright.dev/job-hash";
     /// On a Model: a new value asks for the source to be read again.
     pub const RESOLVE_AT: &str = "modelwright.dev/resolve-at";
+    /// On a Model: a new value asks for a training.
+    pub const RETRAIN_AT: &str = "modelwright.dev/retrain-at";
+    /// On a training Job: the name of the run, the same for all attempts that go on from one another's checkpoints.
+    pub const RUN: &str = "modelwright.dev/run";
+    /// On a training Job: how many attempts before it failed in a way that counts.
+    pub const FAILURES: &str = "modelwright.dev/failures";
+    /// On a training Job: the number of the attempt at its run, from 0.
+    pub const ATTEMPT: &str = "modelwright.dev/attempt";
+    /// On a training Job that never starts: that no further attempt is made, and why. It stands in the place of an attempt that
+    /// had to be deleted.
+    pub const GIVEN_UP: &str = "modelwright.dev/given-up";
+    /// On a training Job: what it was started for, such as `first` or `cron 2026-11-27T03:00:00Z`.
+    pub const TRIGGER: &str = "modelwright.dev/trigger";
+    /// On training, data and delete pods: the order, as JSON.
+    pub const ORDER: &str = "modelwright.dev/order";
+    /// On training pods: what the container of the user finds as `ML_CONFIG`, as JSON.
+    pub const PARAMETERS: &str = "modelwright.dev/parameters";
+}
+
+/// Finalizers.
+pub mod finalizers {
+    /// On a Model with `deletionPolicy: DeleteArtifacts`: its revisions are deleted before it goes.
+    pub const ARTIFACTS: &str = "modelwright.dev/artifacts";
 }
 
 /// Server-side-apply field managers.
@@ -132,6 +182,20 @@ pub mod containers {
     pub const SERVE: &str = "serve";
     /// Finds out what a source holds.
     pub const RESOLVE: &str = "resolve";
+    /// Trains: the built-in trainer, or the image of the user.
+    pub const TRAIN: &str = "train";
+    /// Sidecar of a user's training: brings checkpoints out and tells progress.
+    pub const AGENT: &str = "agent";
+    /// Judges what a user's training wrote, without credentials.
+    pub const CHECK: &str = "check";
+    /// Publishes what was checked.
+    pub const PUBLISH: &str = "publish";
+    /// Looks whether a training's data changed.
+    pub const DATA: &str = "data";
+    /// Deletes revisions from a store.
+    pub const DELETE: &str = "delete";
+    /// Every container that has its name from Modelwright.
+    pub const ALL: [&str; 9] = [FETCH, SERVE, RESOLVE, TRAIN, AGENT, CHECK, PUBLISH, DATA, DELETE];
 }
 
 /// The user and group id of every container of ours.
@@ -145,6 +209,32 @@ pub mod paths {
     pub const MODELS_VOLUME: &str = "model";
     /// A `pvc://` source; read-only.
     pub const SOURCE: &str = "/mnt/source";
+    /// A `pvc://` source of validation rows; read-only.
+    pub const VALIDATION: &str = "/mnt/validation";
+    /// A `pvc://` source of test rows; read-only.
+    pub const TEST: &str = "/mnt/test";
+    /// The folder with [`ORDER`], a downward API volume.
+    pub const ORDER_FOLDER: &str = "/etc/modelwright/order";
+    /// The order of a training, data or delete pod.
+    pub const ORDER: &str = "/etc/modelwright/order/order.json";
+    /// The built-in trainer's folder for data, checkpoints and the revision before it is published.
+    pub const WORK: &str = "/ml/work";
+    /// A user's training finds `train`, `validation` and `test` here; read-only.
+    pub const ML_DATA: &str = "/ml/data";
+    /// The folder with [`ML_CONFIG`], a downward API volume.
+    pub const ML_CONFIG_FOLDER: &str = "/ml/config";
+    /// `spec.training.container.parameters` as JSON.
+    pub const ML_CONFIG: &str = "/ml/config/training.json";
+    /// Where a user's training leaves its result.
+    pub const ML_OUT: &str = "/ml/out";
+    /// Where it leaves checkpoints, and finds those of earlier attempts.
+    pub const ML_CHECKPOINTS: &str = "/ml/checkpoints";
+    /// The folder with [`ML_PROGRESS`].
+    pub const ML_PROGRESS_FOLDER: &str = "/ml/progress";
+    /// Where it may tell its progress, one JSON object a line.
+    pub const ML_PROGRESS: &str = "/ml/progress/progress.jsonl";
+    /// What `fetch` found of the data and what `check` found of the result; not seen by the user's container.
+    pub const ML_RECORDS: &str = "/ml/records";
     /// The hashes of clients' keys, one file for each client; read-only, for servers only.
     pub const API_KEYS: &str = "/etc/modelwright/api-keys";
     /// Name of the Secret volume behind [`API_KEYS`].
@@ -171,10 +261,24 @@ pub mod environment {
     pub const CPUS: &str = "MODELWRIGHT_CPUS";
     /// What is logged, in the syntax of `RUST_LOG`.
     pub const LOG: &str = "MODELWRIGHT_LOG";
+    /// How often the built-in trainer brings its state out, such as `20s`.
+    pub const CHECKPOINT_INTERVAL: &str = "MODELWRIGHT_CHECKPOINT_INTERVAL";
+    /// How long a request to a store is tried again that fails for a passing reason, such as `10m`.
+    pub const STORE_RETRY: &str = "MODELWRIGHT_STORE_RETRY";
     /// The path of ONNX Runtime's library.
     pub const ONNX_RUNTIME: &str = "ORT_DYLIB_PATH";
     /// `1` keeps ONNX Runtime from reporting to its makers; images carry it, and containers must keep it.
     pub const NO_TELEMETRY: &str = "ORT_DISABLE_TELEMETRY";
+    /// What credentials of the store of a copy begin with.
+    pub const COPY_TO_PREFIX: &str = "COPY_TO_";
+    /// What credentials of the validation rows' store begin with; those of the training rows have no prefix.
+    pub const VALIDATION_PREFIX: &str = "VALIDATION_";
+    /// What credentials of the test rows' store begin with.
+    pub const TEST_PREFIX: &str = "TEST_";
+    /// What credentials of the store of revisions begin with.
+    pub const OUTPUT_PREFIX: &str = "OUTPUT_";
+    /// The rank of a pod among those that train together, from 0; also the name that `torchrun` reads.
+    pub const NODE_RANK: &str = "PET_NODE_RANK";
     /// For the operator: the image of CPU servers.
     pub const IMAGE_CPU: &str = "MODELWRIGHT_IMAGE_CPU";
     /// For the operator: the image of CUDA servers.
@@ -201,6 +305,8 @@ pub const CA_CERTIFICATE: &str = "ca.crt";
 
 /// The longest outcome of a command, in bytes. A kubelet divides 12 KiB among a pod's containers.
 pub const OUTCOME_MAX_BYTES: usize = 1_024;
+/// The most revisions that an outcome lists.
+pub const OUTCOME_MAX_REVISIONS: usize = 24;
 /// The most inputs that an outcome lists.
 pub const OUTCOME_MAX_INPUTS: usize = 8;
 /// How many redirects are followed, each to the same scheme and without credentials.

@@ -37,7 +37,10 @@ fn ports_are_the_documents() {
     let rows: Vec<_> = table("Port").into_iter().map(|row| (row[0].clone(), row[1].clone())).collect();
     assert_eq!(rows[0], (ports::DATA.to_string(), ports::DATA_NAME.to_owned()));
     assert_eq!(rows[1], (ports::ADMIN.to_string(), ports::ADMIN_NAME.to_owned()));
-    let probes: Vec<_> = [probes::LIVE, probes::READY, probes::METRICS, probes::COLD_START].into();
+    assert_eq!(rows[2], (ports::PROGRESS.to_string(), ports::PROGRESS_NAME.to_owned()));
+    assert_eq!(rows[3], (ports::SCALER.to_string(), ports::SCALER_NAME.to_owned()));
+    let probes: Vec<_> =
+        [probes::LIVE, probes::READY, probes::METRICS, probes::COLD_START, probes::LOAD].into();
     assert_eq!(table("Port")[1][3].split(' ').collect::<Vec<_>>(), probes);
     let services: Vec<_> =
         table("Service port").into_iter().map(|row| (row[0].clone(), row[1].clone())).collect();
@@ -70,7 +73,14 @@ fn labels_annotations_and_field_managers_are_the_documents() {
         ]
     );
     let rows = table("Label");
-    assert!(rows[1][2].starts_with(&format!("{}, {};", labels::ROLE_SERVER, labels::ROLE_RESOLVE)));
+    let roles = [
+        labels::ROLE_SERVER,
+        labels::ROLE_RESOLVE,
+        labels::ROLE_TRAIN,
+        labels::ROLE_DATA,
+        labels::ROLE_DELETE,
+    ];
+    assert_eq!(rows[1][2], roles.join(", "));
     assert!(rows[2][2].starts_with(&format!("{};", labels::TRACK_STABLE)));
     assert_eq!((rows[4][2].as_str(), rows[6][2].as_str()), (APPLICATION, APPLICATION));
     assert_eq!(
@@ -84,9 +94,18 @@ fn labels_annotations_and_field_managers_are_the_documents() {
             annotations::RESOLVED_FROM,
             annotations::ACTIVE,
             annotations::REJECTED,
+            annotations::FORMER,
+            annotations::REFUSED,
             annotations::JOB_HASH,
             annotations::RESOLVE_AT,
-            "modelwright.dev/retrain-at",
+            annotations::RETRAIN_AT,
+            annotations::RUN,
+            annotations::ATTEMPT,
+            annotations::FAILURES,
+            annotations::GIVEN_UP,
+            annotations::TRIGGER,
+            annotations::ORDER,
+            annotations::PARAMETERS,
         ]
     );
     assert_eq!(
@@ -103,8 +122,25 @@ fn labels_annotations_and_field_managers_are_the_documents() {
 #[test]
 fn paths_environment_and_credentials_are_the_documents() {
     assert_eq!(
-        column("Path")[..6],
-        [paths::MODELS, paths::SOURCE, paths::API_KEYS, paths::TLS, paths::TEMPORARY, paths::TERMINATION_LOG]
+        column("Path")[..],
+        [
+            paths::MODELS,
+            paths::SOURCE,
+            paths::API_KEYS,
+            paths::TLS,
+            paths::TEMPORARY,
+            paths::TERMINATION_LOG,
+            paths::VALIDATION,
+            paths::TEST,
+            paths::ORDER,
+            paths::WORK,
+            paths::ML_DATA,
+            paths::ML_CONFIG,
+            paths::ML_OUT,
+            paths::ML_CHECKPOINTS,
+            paths::ML_PROGRESS,
+            paths::ML_RECORDS,
+        ]
     );
     assert_eq!(
         column("Variable"),
@@ -114,8 +150,11 @@ fn paths_environment_and_credentials_are_the_documents() {
             environment::REVISION,
             environment::CPUS,
             environment::LOG,
+            environment::CHECKPOINT_INTERVAL,
+            environment::STORE_RETRY,
             environment::ONNX_RUNTIME,
             environment::NO_TELEMETRY,
+            environment::NODE_RANK,
             environment::IMAGE_CPU,
             environment::IMAGE_CUDA,
         ]
@@ -123,10 +162,17 @@ fn paths_environment_and_credentials_are_the_documents() {
     let document = document().split_whitespace().collect::<Vec<_>>().join(" ");
     let names = CREDENTIALS.map(|name| format!("`{name}`")).join(", ");
     assert!(document.contains(&format!("{names}.")), "{names}");
-    let containers =
-        [containers::FETCH, containers::SERVE, containers::RESOLVE].map(|name| format!("`{name}`"));
-    assert!(document.contains(&format!("Containers: {};", containers.join(", "))));
-    assert!(document.contains(&format!("user and group {UID}.")));
+    let containers = containers::ALL.map(|name| format!("`{name}`"));
+    assert!(document.contains(&format!("Containers: {}.", containers.join(", "))));
+    assert!(document.contains(&format!("user and group {UID},")));
+    for prefix in [
+        environment::COPY_TO_PREFIX,
+        environment::VALIDATION_PREFIX,
+        environment::TEST_PREFIX,
+        environment::OUTPUT_PREFIX,
+    ] {
+        assert!(document.contains(&format!("`{prefix}`")), "{prefix}");
+    }
     for volume in [paths::MODELS_VOLUME, paths::API_KEYS_VOLUME, paths::TLS_VOLUME] {
         assert!(document.contains(&format!("volume `{volume}`")), "{volume}");
     }

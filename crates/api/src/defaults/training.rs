@@ -1,5 +1,9 @@
 //! What holds where a field of `spec.training` is absent, in words.
 
+use std::time::Duration;
+
+use super::{Error, span};
+use crate::duration;
 use crate::training::{
     Approval, Builtin, Layer, Optimizer, OptimizerKind, Scale, Schedule, ScheduleKind, Training,
     resolved::{
@@ -7,6 +11,44 @@ use crate::training::{
         ResolvedTraining,
     },
 };
+
+/// Time that one attempt of a training may take.
+pub const TRAINING_DEADLINE: Duration = Duration::from_hours(24);
+/// How often a failed attempt is tried again.
+pub const TRAINING_RETRIES: u32 = 3;
+/// The zone of `cron`.
+pub const TIME_ZONE: &str = "UTC";
+
+/// How the Jobs of a training are run, with every default resolved.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ResolvedTrainingJobs {
+    /// Time that one attempt may take.
+    pub deadline: Duration,
+    /// Time without progress after which an attempt is ended.
+    pub stall_timeout: Option<Duration>,
+    /// How often a failed attempt is tried again.
+    pub retries: u32,
+    /// Time between two looks at the data.
+    pub poll_interval: Option<Duration>,
+}
+
+impl Training {
+    /// How its Jobs are run.
+    pub fn jobs(&self) -> Result<ResolvedTrainingJobs, Error> {
+        let optional = |path, text: Option<&str>| {
+            let parse = |text| duration::parse(text).map_err(|source| Error::Duration { path, source });
+            text.map(parse).transpose()
+        };
+        Ok(ResolvedTrainingJobs {
+            deadline: span("spec.training.deadline", self.deadline.as_deref(), TRAINING_DEADLINE)?,
+            stall_timeout: optional("spec.training.stallTimeout", self.stall_timeout.as_deref())?,
+            retries: self.retries.map_or(Ok(TRAINING_RETRIES), |retries| {
+                super::number("spec.training.retries", retries.into())
+            })?,
+            poll_interval: optional("spec.training.data.pollInterval", self.data.poll_interval.as_deref())?,
+        })
+    }
+}
 
 /// What holds where a field is absent, from what [`Training::resolved`] makes of it. `path` is the field's path beneath
 /// `spec.training`.
@@ -17,7 +59,15 @@ pub(super) fn describe(path: &str) -> Option<String> {
     if let Some(field) = path.strip_prefix("builtin.") {
         return builtin(field);
     }
-    (path == "gate.approval").then(|| format!("{:?}", Approval::default()))
+    let jobs = Training::default().jobs().ok()?;
+    Some(match path {
+        "gate.approval" => format!("{:?}", Approval::default()),
+        "deadline" => format!("{}h", jobs.deadline.as_secs() / 3_600),
+        "retries" => jobs.retries.to_string(),
+        "timeZone" => TIME_ZONE.to_owned(),
+        "container.nodes" => "1".to_owned(),
+        _ => return None,
+    })
 }
 
 fn data(field: &str, defaults: &ResolvedTraining) -> Option<String> {
@@ -167,20 +217,35 @@ mod tests {
     }
 
     /// Fields whose absence says all there is, and those whose own fields have the defaults.
-    const WITHOUT: [&str; 15] = [
+    const WITHOUT: [&str; 30] = [
         "builtin",
         "builtin.columns",
         "builtin.earlyStopping",
         "builtin.optimizer",
         "builtin.schedule",
         "builtin.classWeights.values",
+        "container",
+        "container.args",
+        "container.command",
+        "container.env",
+        "container.parameters",
+        "cron",
+        "data.pollInterval",
+        "data.target",
         "data.test",
         "data.validation",
         "data.validation.source",
         "gate",
         "gate.beat",
         "gate.require",
+        "keep",
         "output",
+        "podTemplate",
+        "queue",
+        "resources",
+        "resources.limits",
+        "resources.requests",
+        "stallTimeout",
         "gate.require[].max",
         "gate.require[].min",
     ];

@@ -121,8 +121,16 @@ fn read_document(node: &Node, document: usize, rules: &cel::Rules) -> Result<Mod
         return Err(problems);
     }
     // What passed the schema fits the types; should the two ever differ, the message is serde's.
-    serde_json::from_value(object)
-        .map_err(|error| vec![Problem { document, line, path: String::new(), message: error.to_string() }])
+    let model: Model = serde_json::from_value(object)
+        .map_err(|error| vec![Problem { document, line, path: String::new(), message: error.to_string() }])?;
+    schedule(&model, node, document).map_or(Ok(model), |problem| Err(vec![problem]))
+}
+
+/// Checks what no rule of a CRD can: that the times of `cron` exist, and that its time zone does.
+fn schedule(model: &Model, node: &Node, document: usize) -> Option<Problem> {
+    let error = model.spec.training.as_ref()?.schedule().err()?;
+    let line = Some(node.line_of(error.path)).filter(|line| *line > 0);
+    Some(Problem { document, line, path: error.path.to_owned(), message: error.message })
 }
 
 /// Says so if this is not a Model at all, for then nothing else about it is worth saying.

@@ -1,12 +1,11 @@
-use std::{collections::HashSet, path::Path};
-
-use proptest::{prelude::*, sample::Index};
 use rstest::rstest;
 use serde_json::{Value, json};
 
 use super::*;
 
 mod access;
+mod oracle;
+mod round_trip;
 mod training;
 
 /// Every line of a text, moved to the right by two blanks.
@@ -366,62 +365,6 @@ fn object_of_a_cluster_is_read_with_what_the_cluster_added() {
     assert_eq!(parse(text, "m.yaml").unwrap()[0].metadata.generation, Some(3));
 }
 
-/// Every key path of an object.
-fn keys(value: &Value, path: &str, into: &mut Vec<String>) {
-    match value {
-        Value::Object(object) => {
-            for (key, below) in object {
-                into.push(format!("{path}.{key}"));
-                keys(below, &format!("{path}.{key}"), into);
-            }
-        }
-        Value::Array(items) => {
-            items.iter().enumerate().for_each(|(n, item)| keys(item, &format!("{path}[{n}]"), into));
-        }
-        _ => {}
-    }
-}
-
-/// Reads a text, writes it and reads it again; nothing may be lost and nothing may become null.
-fn assert_round_trip(text: &str, origin: &str) {
-    let models = parse(text, origin).unwrap_or_else(|problems| panic!("{problems}"));
-    let documents = yaml::read(text).unwrap();
-    assert_eq!(models.len(), documents.len());
-    for (model, document) in models.iter().zip(documents) {
-        let (mut written, mut read) = (Vec::new(), Vec::new());
-        let value = serde_json::to_value(model).unwrap();
-        keys(&value, "", &mut written);
-        keys(&document.to_value(), "", &mut read);
-        written.sort();
-        read.sort();
-        assert_eq!(written, read, "{origin}");
-        assert!(!value.to_string().contains("null"), "{value}");
-        let again = parse(&serde_yaml::to_string(model).unwrap(), origin).unwrap();
-        assert_eq!(&again[0], model);
-    }
-}
-
-#[test]
-fn every_field_survives_a_round_trip() {
-    assert_round_trip(EXAMPLE, "example.yaml");
-    let mut known = Vec::new();
-    collect(&crd::schema()["properties"]["spec"], "/spec", &mut known);
-    let mut used = Vec::new();
-    for document in yaml::read(EXAMPLE).unwrap() {
-        keys(&document.to_value()["spec"], ".spec", &mut used);
-    }
-    let used: HashSet<_> = used.iter().map(|path| pointer_to_first(path)).collect();
-    for path in known {
-        assert!(used.contains(&path), "the example does not use {path}");
-    }
-}
-
-/// A path as a JSON pointer, with the first item in the place of every item of a list.
-fn pointer_to_first(path: &str) -> String {
-    let segment = |segment: &str| if segment.ends_with(']') { "0".to_owned() } else { segment.to_owned() };
-    path.split(['.', '[']).map(segment).collect::<Vec<_>>().join("/")
-}
-
 /// The place of every field that a schema names, as a JSON pointer into the first item of each list.
 fn collect(schema: &Value, path: &str, into: &mut Vec<String>) {
     for (key, below) in schema["properties"].as_object().into_iter().flatten() {
@@ -430,112 +373,5 @@ fn collect(schema: &Value, path: &str, into: &mut Vec<String>) {
     }
     if schema["items"]["properties"].is_object() {
         collect(&schema["items"], &format!("{path}/0"), into);
-    }
-}
-
-#[test]
-fn every_example_is_accepted_and_survives_a_round_trip() {
-    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples");
-    for folder in std::fs::read_dir(examples).into_iter().flatten() {
-        let path = folder.unwrap().path().join("model.yaml");
-        if let Ok(text) = std::fs::read_to_string(&path) {
-            assert_round_trip(&text, &path.display().to_string());
-        }
-    }
-}
-
-#[test]
-fn model_of_only_what_is_required_has_no_nulls() {
-    let models = parse(&named("bc"), "m.yaml").unwrap();
-    assert_eq!(
-        serde_json::to_value(&models[0]).unwrap(),
-        json!({
-            "apiVersion": "modelwright.dev/v1alpha1",
-            "kind": "Model",
-            "metadata": {"name": "bc"},
-            "spec": {"source": {"uri": "s3://models/bc/"}},
-        })
-    );
-}
-
-/// Values that are wrong in some place, and some that are not.
-fn any_value() -> impl Strategy<Value = Value> {
-    prop_oneof![
-        Just(json!(0)),
-        any::<i32>().prop_map(Value::from),
-        any::<i64>().prop_map(Value::from),
-        Just(json!(1.5)),
-        Just(json!(1e-7)),
-        (-2.0..2.0).prop_map(Value::from),
-        Just(json!(true)),
-        Just(json!("")),
-        Just(json!("CPU")),
-        "[a-z0-9:/]{1,80}".prop_map(Value::from),
-        Just(json!("m".repeat(3_000))),
-        Just(json!({})),
-        Just(json!({"name": "x"})),
-        Just(json!([])),
-        Just(json!([1])),
-        Just(json!({"a": 0.5, "b": 2})),
-    ]
-}
-
-/// The CRD's schema as a general validator needs it: its own word for quantities, and no other keys.
-fn oracle() -> jsonschema::Validator {
-    fn adapt(schema: &mut Value) {
-        if let Value::Object(object) = schema {
-            if object.contains_key("x-kubernetes-int-or-string") {
-                object.insert("type".to_owned(), json!(["integer", "string"]));
-            }
-            // A number of its own in JSON Schema, a word about `minimum` in Kubernetes.
-            if object.remove("exclusiveMinimum").is_some() {
-                let least = object.remove("minimum").unwrap();
-                object.insert("exclusiveMinimum".to_owned(), least);
-            }
-            // 1.0 is an integer to JSON Schema and to the API server, but nobody writes it.
-            if object.contains_key("properties") {
-                object.insert("additionalProperties".to_owned(), json!(false));
-            }
-            object.values_mut().for_each(adapt);
-        }
-    }
-    let mut schema = crd::schema()["properties"]["spec"].clone();
-    adapt(&mut schema);
-    jsonschema::validator_for(&schema).unwrap()
-}
-
-proptest! {
-    #[test]
-    fn any_text_is_read_or_refused(text in "\\PC{0,200}") {
-        let _ = parse(&text, "m.yaml");
-    }
-
-    #[test]
-    fn any_yaml_like_text_is_read_or_refused(text in "([a-z&*<!|>\\[\\]{}:,'\"#%@?-]|: |\\n|\\n  |---\\n|- ){0,80}") {
-        let _ = parse(&text, "m.yaml");
-        let _ = parse(&manifest(&text), "m.yaml");
-    }
-
-    #[test]
-    fn any_wrong_value_is_judged_as_a_general_validator_judges_it(
-        document in any::<Index>(),
-        place in any::<Index>(),
-        value in any_value(),
-    ) {
-        let oracle = oracle();
-        let documents = yaml::read(EXAMPLE).unwrap();
-        let mut object = document.get(&documents).to_value();
-        let mut places = vec!["/spec/unknown".to_owned()];
-        collect(&crd::schema()["properties"]["spec"], "/spec", &mut places);
-        let parent = |place: &String| place.rsplit_once('/').map(|(parent, _)| parent.to_owned()).unwrap();
-        places.retain(|place| object.pointer(&parent(place)).is_some());
-        let place = place.get(&places);
-        object.pointer_mut(&parent(place)).unwrap()[place.rsplit('/').next().unwrap()] = value;
-        let text = serde_json::to_string(&object).unwrap();
-        let document = yaml::read(&text).unwrap().remove(0);
-        let problems = structure::check(&OBJECT_SCHEMA, &document, 1);
-        prop_assert_eq!(problems.is_empty(), oracle.is_valid(&object["spec"]), "{:?} {}", problems, object);
-        // Whatever passed can be read; whatever did not is refused without a panic.
-        let _ = parse_for(&text, "m.yaml", Scope::Cluster);
     }
 }

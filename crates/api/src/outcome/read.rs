@@ -1,5 +1,7 @@
 //! Reads a line that may have been cut anywhere.
 
+use std::collections::BTreeMap;
+
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
@@ -28,13 +30,16 @@ impl Outcome {
             bytes: object.get("bytes").and_then(Value::as_u64),
             retrievable: typed(&object, "retrievable"),
             fingerprint: text_of("fingerprint"),
+            inputs_digest: text_of("inputsDigest"),
             message: text_of("message").unwrap_or_default(),
-            metrics: object
-                .get("metrics")
-                .and_then(Value::as_object)
+            metrics: numbers(&object, "metrics"),
+            baseline: numbers(&object, "baseline"),
+            revisions: object
+                .get("revisions")
+                .and_then(Value::as_array)
                 .into_iter()
                 .flatten()
-                .filter_map(|(name, value)| Some((name.clone(), value.as_f64()?)))
+                .filter_map(|id| id.as_str().map(str::to_owned))
                 .collect(),
             inputs: tensors(&object, "inputs"),
             inputs_total: typed(&object, "inputsTotal"),
@@ -50,6 +55,12 @@ impl Outcome {
 /// The value of a key, if there is one that is understood.
 fn typed<T: DeserializeOwned>(object: &Map<String, Value>, key: &str) -> Option<T> {
     object.get(key).and_then(|value| serde_json::from_value(value.clone()).ok())
+}
+
+/// The numbers by name beneath a key.
+fn numbers(object: &Map<String, Value>, key: &str) -> BTreeMap<String, f64> {
+    let listed = object.get(key).and_then(Value::as_object).into_iter().flatten();
+    listed.filter_map(|(name, value)| Some((name.clone(), value.as_f64()?))).collect()
 }
 
 /// The tensors of a list that are understood.

@@ -18,6 +18,9 @@ fn sample() -> Outcome {
         runtime: None,
         outputs: vec![OutcomeTensor { name: "output".into(), datatype: "FP32".into(), shape: vec![-1, 3] }],
         outputs_total: Some(1),
+        inputs_digest: Some("sha256:ab".into()),
+        baseline: [("valAccuracy".to_owned(), 0.5)].into(),
+        revisions: vec!["0123456789abcdef".into()],
         cut: false,
     }
 }
@@ -30,7 +33,8 @@ fn keys_stand_in_the_contracts_order() {
         &digest,
         r#"","bytes":14312,"retrievable":"WhileUnchanged","fingerprint":""#,
         &fingerprint,
-        r#"","message":"one ONNX file, \"model.onnx\"","metrics":{"valAccuracy":0.96},"#,
+        r#"","inputsDigest":"sha256:ab","message":"one ONNX file, \"model.onnx\"","metrics":{"valAccuracy":0.96},"#,
+        r#""baseline":{"valAccuracy":0.5},"revisions":["0123456789abcdef"],"#,
         r#""inputs":[{"name":"input","datatype":"FP32","shape":[-1,4]}],"inputsTotal":1,"#,
         r#""model":{"opset":17,"irVersion":8,"parametersBytes":600},"#,
         r#""outputs":[{"name":"output","datatype":"FP32","shape":[-1,3]}],"outputsTotal":1}"#,
@@ -154,6 +158,9 @@ fn any_outcome() -> impl Strategy<Value = Outcome> {
             runtime: None,
             outputs,
             outputs_total: inputs_total,
+            inputs_digest: None,
+            baseline: BTreeMap::new(),
+            revisions: Vec::new(),
             cut: false,
         },
     )

@@ -89,8 +89,9 @@ pub enum Lane {
 }
 
 /// How sessions hold the model's weights. `Copied`: each in its own memory, laid out for speed. `Mapped`: all from the same
-/// mapped file, which costs speed for large batches and no memory for a further session. `Auto`: mapped where several sessions of
-/// a large model run one row at a time.
+/// mapped file, which costs speed for large batches and no memory for a further session; a model that holds its weights itself
+/// gets such a file beside it when it is fetched. `Auto`: mapped where a large model, or several sessions of one, run one row at
+/// a time.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Hash, JsonSchema, PartialEq, Serialize)]
 pub enum Weights {
     /// By the model's size and the number of sessions.

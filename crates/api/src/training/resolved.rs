@@ -231,10 +231,11 @@ impl Training {
             Some(text) => text.chars().next().unwrap_or(','),
             None => ',',
         };
-        let TrainingData { source, target, validation, test } = &self.data;
+        // The operator alone polls.
+        let TrainingData { source, target, validation, test, poll_interval: _ } = &self.data;
         let own_rows = validation.as_ref().and_then(|validation| validation.source.as_ref());
         ResolvedTraining {
-            target: target.clone(),
+            target: target.clone().unwrap_or_default(),
             delimiters: Delimiters {
                 training: delimiter(Some(source)),
                 validation: delimiter(own_rows),

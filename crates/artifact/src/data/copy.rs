@@ -1,17 +1,15 @@
 //! The copies of a listing's files.
 
-use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 
-use futures::TryStreamExt as _;
-
-use super::{DataFile, DataListing};
+use super::{DataFile, DataListing, Names};
 use crate::folder::Folder;
 use crate::inspect::Inspector;
 use crate::progress::Transfer;
 use crate::resolve::check_total;
 use crate::store::blocking;
-use crate::{Error, Progress, RemoteFile};
+use crate::stream::{Target, stream};
+use crate::{Error, Progress, RelativePath, RemoteFile};
 
 /// The most bytes of a file's own name that its copy keeps.
 const NAME_BYTES: usize = 100;
@@ -19,16 +17,22 @@ const NAME_BYTES: usize = 100;
 pub(super) struct Copies<'a> {
     listing: &'a DataListing,
     folder: Arc<Folder>,
+    names: Names,
     progress: &'a dyn Progress,
-    /// Names in the folder that were written, or begun.
-    begun: Vec<String>,
+    /// Paths in the folder that were written, or begun.
+    begun: Vec<RelativePath>,
     /// The bytes of the finished copies.
     bytes: u64,
 }
 
 impl<'a> Copies<'a> {
-    pub(super) fn new(listing: &'a DataListing, folder: Arc<Folder>, progress: &'a dyn Progress) -> Self {
-        Self { listing, folder, progress, begun: Vec::new(), bytes: 0 }
+    pub(super) fn new(
+        listing: &'a DataListing,
+        folder: Arc<Folder>,
+        names: Names,
+        progress: &'a dyn Progress,
+    ) -> Self {
+        Self { listing, folder, names, progress, begun: Vec::new(), bytes: 0 }
     }
 
     pub(super) async fn all(&mut self) -> Result<Vec<DataFile>, Error> {
@@ -36,7 +40,11 @@ impl<'a> Copies<'a> {
         let mut files = Vec::with_capacity(listing.files.len());
         for (index, remote) in listing.files.iter().enumerate() {
             let name = listing.store.describe(&remote.path);
-            let copy = format!("{index:06}-{}", sanitised(&name));
+            let copy = match self.names {
+                Names::Paths if !remote.path.is_empty() => RelativePath::new(&remote.path)?,
+                Names::Paths => RelativePath::new(&sanitised(&name))?,
+                Names::Numbered => RelativePath::new(&format!("{index:06}-{}", sanitised(&name)))?,
+            };
             self.begun.push(copy.clone());
             let file = self.copy(remote, copy, name).await?;
             self.bytes = self.bytes.saturating_add(file.size);
@@ -46,30 +54,18 @@ impl<'a> Copies<'a> {
     }
 
     /// Copies and hashes one file.
-    async fn copy(&self, remote: &RemoteFile, copy: String, name: String) -> Result<DataFile, Error> {
+    async fn copy(&self, remote: &RemoteFile, copy: RelativePath, name: String) -> Result<DataFile, Error> {
         let (store, limits) = (&self.listing.store, &self.listing.limits);
         let transfer = Transfer::begin(self.progress, remote.size, &name);
-        let path = self.folder.path().join(&copy);
+        let path = self.folder.path().join(copy.as_str());
         let folder = self.folder.clone();
-        let file = Arc::new(blocking(move || folder.replace(&copy)).await?);
-        let mut inspector = Inspector::plain();
-        let mut chunks = store.read(remote, 0);
-        while let Some(chunk) = chunks.try_next().await? {
-            transfer.advance(chunk.len());
-            // Before it is written: an answer may have no end.
-            let seen = inspector.size().saturating_add(chunk.len() as u64);
-            check_total(store, limits, Some(self.bytes.saturating_add(seen)))?;
-            let (file, path) = (file.clone(), path.clone());
-            inspector = blocking(move || {
-                file.write_all_at(&chunk, inspector.size()).map_err(|error| Error::writing(path, error))?;
-                inspector.hash(&chunk);
-                Ok(inspector)
-            })
-            .await?;
-        }
-        // Some file systems say only now that the disk is full.
-        let place = path.clone();
-        blocking(move || file.sync_all().map_err(|error| Error::writing(place, error))).await?;
+        let made = blocking(move || folder.parent_of(&copy, true)?.replace(copy.split().1));
+        let target = Target { file: Arc::new(made.await?), place: path.clone() };
+        let streamed = stream(store, remote, target, Inspector::plain(), |length, size| {
+            transfer.advance(length);
+            check_total(store, limits, Some(self.bytes.saturating_add(size)))
+        });
+        let inspector = streamed.await?;
         let (sha256, size) = inspector.seen();
         Ok(DataFile { path, name, sha256, size })
     }
@@ -78,7 +74,7 @@ impl<'a> Copies<'a> {
     pub(super) async fn discard(self) {
         let removed = blocking(move || {
             for copy in &self.begun {
-                self.folder.remove(copy)?;
+                self.folder.parent_of(copy, false)?.remove(copy.split().1)?;
             }
             Ok(())
         });

@@ -88,6 +88,34 @@ pub async fn fetch_data(
     folder: &Path,
     progress: &dyn Progress,
 ) -> Result<Vec<DataFile>, Error> {
+    fetch_named(listing, folder, Names::Numbered, progress).await
+}
+
+/// As [`fetch_data`], but the copies have the paths that the files have below the listing's prefix, and a single file its
+/// own name: for programs that find their data by name.
+pub async fn fetch_data_tree(
+    listing: &DataListing,
+    folder: &Path,
+    progress: &dyn Progress,
+) -> Result<Vec<DataFile>, Error> {
+    fetch_named(listing, folder, Names::Paths, progress).await
+}
+
+/// What copies are called.
+#[derive(Clone, Copy, Debug)]
+enum Names {
+    /// By their place in the listing.
+    Numbered,
+    /// As below the prefix.
+    Paths,
+}
+
+async fn fetch_named(
+    listing: &DataListing,
+    folder: &Path,
+    names: Names,
+    progress: &dyn Progress,
+) -> Result<Vec<DataFile>, Error> {
     let path = folder.to_owned();
     let folder = blocking(move || {
         let folder = Folder::make(&path)?;
@@ -95,7 +123,7 @@ pub async fn fetch_data(
         Ok(Arc::new(folder))
     })
     .await?;
-    let mut copies = copy::Copies::new(listing, folder, progress);
+    let mut copies = copy::Copies::new(listing, folder, names, progress);
     match copies.all().await {
         Ok(files) => Ok(files),
         Err(error) => {

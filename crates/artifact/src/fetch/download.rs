@@ -2,10 +2,8 @@
 
 use std::fs::File;
 use std::io::Read as _;
-use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 
-use futures::TryStreamExt as _;
 use serde::{Deserialize, Serialize};
 
 use crate::folder::Folder;
@@ -14,6 +12,7 @@ use crate::path::RESERVED_PREFIX;
 use crate::progress::Transfer;
 use crate::resolve::check_total;
 use crate::store::{Store, blocking};
+use crate::stream::{Target, stream};
 use crate::{Digest, Error, FileEntry, Limits, MANIFEST_FILE, Manifest, Progress, RelativePath, RemoteFile};
 
 /// Bytes of an unfinished file that are hashed again at a time.
@@ -92,29 +91,22 @@ impl<'a> Downloads<'a> {
         let refused = |source| Error::Onnx { what: what.clone(), source };
         let transfer = Transfer::begin(self.progress, wanted.remote.size, wanted.path.as_str());
         self.current = Some(wanted.path.clone());
-        let (file, mut inspector) = self.begin(&wanted).await?;
+        let (file, inspector) = self.begin(&wanted).await?;
         let begun = inspector.size();
         self.continued |= begun > 0;
         transfer.advance(usize::try_from(begun).unwrap_or(usize::MAX));
 
         let place = self.folder.path().join(wanted.path.as_str());
-        let mut chunks = self.store.read(&wanted.remote, begun);
-        while let Some(chunk) = chunks.try_next().await? {
-            transfer.advance(chunk.len());
-            self.bytes_read += chunk.len() as u64;
-            // Before it is written: an answer may have no end.
-            self.check_size(&what, &wanted, inspector.size().saturating_add(chunk.len() as u64))?;
-            let (file, place) = (file.clone(), place.clone());
-            let pushed;
-            (inspector, pushed) = blocking(move || {
-                file.write_all_at(&chunk, inspector.size()).map_err(|error| Error::writing(place, error))?;
-                let pushed = inspector.push(&chunk);
-                Ok((inspector, pushed))
-            })
-            .await?;
-            pushed.map_err(refused)?;
-        }
-        blocking(move || file.sync_all().map_err(|error| Error::writing(place, error))).await?;
+        let mut bytes_read = 0;
+        let streamed =
+            stream(self.store, &wanted.remote, Target { file, place }, inspector, |length, size| {
+                transfer.advance(length);
+                bytes_read += length as u64;
+                self.check_size(&what, &wanted, size)
+            });
+        let streamed = streamed.await;
+        self.bytes_read += bytes_read;
+        let inspector = streamed?;
         let (digest, size) = inspector.seen();
         let found = FileEntry { sha256: digest, size };
         if let Some(expected) = wanted.expected.filter(|expected| *expected != found) {

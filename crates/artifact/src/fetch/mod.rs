@@ -7,7 +7,7 @@
 mod download;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::folder::Folder;
@@ -129,6 +129,11 @@ async fn reuse(folder: Arc<Folder>, expected: Digest) -> Result<Option<Fetched>,
         }
     })
     .await
+}
+
+/// What the model of a revision's folder says of itself. Reads the whole file.
+pub fn facts(folder: &Path) -> Result<OnnxFacts, Error> {
+    scan(&Folder::open(folder)?)
 }
 
 /// The facts of a model that is in the folder.

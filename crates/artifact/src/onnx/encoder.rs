@@ -2,14 +2,14 @@
 
 /// A message under construction.
 #[derive(Clone, Default)]
-pub(super) struct Encoder(pub(super) Vec<u8>);
+pub(crate) struct Encoder(pub(crate) Vec<u8>);
 
 impl Encoder {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::default()
     }
 
-    pub(super) fn raw_varint(mut self, mut value: u64) -> Self {
+    pub(crate) fn raw_varint(mut self, mut value: u64) -> Self {
         while value >= 0x80 {
             self.0.push(value.to_le_bytes()[0] | 0x80);
             value >>= 7;
@@ -18,28 +18,28 @@ impl Encoder {
         self
     }
 
-    pub(super) fn tag(self, field: u64, wire_type: u64) -> Self {
+    pub(crate) fn tag(self, field: u64, wire_type: u64) -> Self {
         self.raw_varint(field << 3 | wire_type)
     }
 
-    pub(super) fn number(self, field: u64, value: i64) -> Self {
+    pub(crate) fn number(self, field: u64, value: i64) -> Self {
         self.tag(field, 0).raw_varint(value.cast_unsigned())
     }
 
-    pub(super) fn bytes(mut self, field: u64, bytes: impl AsRef<[u8]>) -> Self {
+    pub(crate) fn bytes(mut self, field: u64, bytes: impl AsRef<[u8]>) -> Self {
         let bytes = bytes.as_ref();
         self = self.tag(field, 2).raw_varint(bytes.len() as u64);
         self.0.extend_from_slice(bytes);
         self
     }
 
-    pub(super) fn message(self, field: u64, message: &Self) -> Self {
+    pub(crate) fn message(self, field: u64, message: &Self) -> Self {
         self.bytes(field, &message.0)
     }
 }
 
 /// `ValueInfoProto` of a tensor; negative dimensions are left open.
-pub(super) fn tensor_value(name: &str, element_type: i64, dims: &[i64]) -> Encoder {
+pub(crate) fn tensor_value(name: &str, element_type: i64, dims: &[i64]) -> Encoder {
     let shape = dims.iter().fold(Encoder::new(), |shape, dim| {
         shape.message(1, &if *dim < 0 { Encoder::new() } else { Encoder::new().number(1, *dim) })
     });
@@ -47,12 +47,12 @@ pub(super) fn tensor_value(name: &str, element_type: i64, dims: &[i64]) -> Encod
 }
 
 /// `ValueInfoProto` of any `TypeProto`.
-pub(super) fn typed_value(name: &str, kind: &Encoder) -> Encoder {
+pub(crate) fn typed_value(name: &str, kind: &Encoder) -> Encoder {
     Encoder::new().bytes(1, name).message(2, kind)
 }
 
 /// `TensorProto` of floats with its raw data.
-pub(super) fn weight(name: &str, dims: &[i64]) -> Encoder {
+pub(crate) fn weight(name: &str, dims: &[i64]) -> Encoder {
     let elements: i64 = dims.iter().product();
     dims.iter()
         .fold(Encoder::new(), |tensor, dim| tensor.number(1, *dim))
@@ -62,7 +62,7 @@ pub(super) fn weight(name: &str, dims: &[i64]) -> Encoder {
 }
 
 /// A whole model around a `GraphProto`.
-pub(super) fn model(graph: &Encoder) -> Vec<u8> {
+pub(crate) fn model(graph: &Encoder) -> Vec<u8> {
     Encoder::new()
         .number(1, 10)
         .bytes(2, "test")
@@ -72,7 +72,7 @@ pub(super) fn model(graph: &Encoder) -> Vec<u8> {
 }
 
 /// A graph with one input and one output.
-pub(super) fn graph() -> Encoder {
+pub(crate) fn graph() -> Encoder {
     Encoder::new()
         .bytes(2, "g")
         .message(11, &tensor_value("x", 1, &[-1, 4]))

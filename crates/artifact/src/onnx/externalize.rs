@@ -2,8 +2,9 @@
 //! machine then share one copy, and a model opens in milliseconds.
 //!
 //! The graph stays byte for byte what it was but for the initializers of the main graph that have at least
-//! [`LEAST_BYTES`] of `raw_data`: for those, `raw_data` becomes `external_data` with a place in the other file, at the start
-//! of a page. Everything else (subgraphs, text, numbers in typed fields, weights that are outside already) stays in place.
+//! [`LEAST_BYTES`] of `raw_data`, `float_data` or `double_data`: for those, it becomes `external_data` with a place in the
+//! other file, at the start of a page. Everything else (subgraphs, text, numbers in other typed fields, weights that are
+//! outside already) stays in place.
 
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::ops::Range;
@@ -19,9 +20,15 @@ const LARGEST_HEADER: u64 = 64 << 10;
 const GRAPH: u64 = 7;
 /// `GraphProto.initializer`.
 const INITIALIZER: u64 = 5;
-/// `TensorProto.data_type`, and its value for text.
+/// `TensorProto.data_type`, and its values for 32-bit and 64-bit numbers and for text.
 const DATA_TYPE: u64 = 2;
+const FLOAT: u64 = 1;
+const DOUBLE: u64 = 11;
 const STRING: u64 = 8;
+/// `TensorProto.float_data` and `double_data`. Packed, their bytes are those of `raw_data`; of the other typed fields, whose
+/// numbers have variable lengths, they are not.
+const FLOAT_DATA: u64 = 4;
+const DOUBLE_DATA: u64 = 10;
 /// `TensorProto.raw_data`.
 const RAW_DATA: u64 = 9;
 /// `TensorProto.external_data`.
@@ -30,42 +37,69 @@ const EXTERNAL_DATA: u64 = 13;
 const DATA_LOCATION: u64 = 14;
 const EXTERNAL: u64 = 1;
 
-/// What was moved.
+/// What is moved.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Externalized {
-    /// Weights that are in the other file now. If none is, the model is a copy of the source and the other file is empty.
+    /// Weights that go to the other file.
     pub weights: u64,
     /// Their bytes, padding aside.
     pub bytes: u64,
 }
 
-/// Writes the model of `source` to `model` and its large weights to `data`, which will lie beside it under the name
-/// `location`.
+/// How a model is divided into a graph and a file with its large weights. Nothing is written until [`write`](Self::write);
+/// the same source always gives the same bytes.
 ///
-/// The source is read twice, its weights once; memory grows with the number of weights, not with their size. It must have
-/// been scanned before: what is no ONNX is an error of the kind [`io::ErrorKind::InvalidData`] or is copied.
-pub fn externalize(
-    source: &mut (impl Read + Seek),
-    location: &str,
-    model: &mut impl Write,
-    data: &mut impl Write,
-) -> io::Result<Externalized> {
-    let end = source.seek(SeekFrom::End(0))?;
-    let mut plan = Plan { location, offset: 0, moved: Externalized::default(), weights: Vec::new() };
-    let pieces = plan.model(source, 0..end)?;
-    for piece in &pieces {
-        match piece {
-            Piece::Kept(range) => copy(source, range, model)?,
-            Piece::New(bytes) => model.write_all(bytes)?,
+/// Memory grows with the number of weights, not with their size. The source must have been scanned before: what is no ONNX
+/// is an error of the kind [`io::ErrorKind::InvalidData`] or is copied.
+#[derive(Debug)]
+pub struct Externalization {
+    pieces: Vec<Piece>,
+    weights: Vec<Weight>,
+    moved: Externalized,
+}
+
+impl Externalization {
+    /// Reads the source but for its weights. They will lie beside the model in a file named `location`.
+    pub fn plan(source: &mut (impl Read + Seek), location: &str) -> io::Result<Self> {
+        let end = source.seek(SeekFrom::End(0))?;
+        let mut plan = Plan { location, offset: 0, moved: Externalized::default(), weights: Vec::new() };
+        let pieces = plan.model(source, 0..end)?;
+        Ok(Self { pieces, weights: plan.weights, moved: plan.moved })
+    }
+
+    /// What will be in the other file. If nothing is, the model is a copy of the source and the other file is empty.
+    pub const fn moved(&self) -> Externalized {
+        self.moved
+    }
+
+    /// The bytes of both files.
+    pub fn bytes(&self) -> u64 {
+        let model: u64 = self.pieces.iter().map(Piece::length).sum();
+        let data = self.weights.last().map_or(0, |last| last.offset + last.source.end - last.source.start);
+        model + data
+    }
+
+    /// Writes the model to `model` and its large weights to `data`, from the source that was planned for.
+    pub fn write(
+        &self,
+        source: &mut (impl Read + Seek),
+        model: &mut impl Write,
+        data: &mut impl Write,
+    ) -> io::Result<()> {
+        for piece in &self.pieces {
+            match piece {
+                Piece::Kept(range) => copy(source, range, model)?,
+                Piece::New(bytes) => model.write_all(bytes)?,
+            }
         }
+        let mut written = 0;
+        for weight in &self.weights {
+            io::copy(&mut io::repeat(0).take(weight.offset - written), data)?;
+            copy(source, &weight.source, data)?;
+            written = weight.offset + weight.source.end - weight.source.start;
+        }
+        Ok(())
     }
-    let mut written = 0;
-    for weight in &plan.weights {
-        io::copy(&mut io::repeat(0).take(weight.offset - written), data)?;
-        copy(source, &weight.source, data)?;
-        written = weight.offset + weight.source.end - weight.source.start;
-    }
-    Ok(plan.moved)
 }
 
 /// A part of the new model.
@@ -147,16 +181,22 @@ impl Plan<'_> {
     fn tensor(&mut self, source: &mut (impl Read + Seek), range: Range<u64>) -> io::Result<Option<Vec<u8>>> {
         let length = range.end - range.start;
         let all = fields(source, range)?;
-        let mut raw = all.iter().filter(|field| field.number == RAW_DATA);
-        let (Some(data), None) = (raw.next(), raw.next()) else { return Ok(None) };
+        let datatype = all.iter().rfind(|field| field.number == DATA_TYPE).and_then(|field| field.value);
+        let mut filled =
+            all.iter().filter(|field| matches!(field.number, FLOAT_DATA | DOUBLE_DATA | RAW_DATA));
+        let (Some(data), None) = (filled.next(), filled.next()) else { return Ok(None) };
+        let as_in_memory = match data.number {
+            FLOAT_DATA => datatype == Some(FLOAT),
+            DOUBLE_DATA => datatype == Some(DOUBLE),
+            _ => datatype != Some(STRING),
+        };
         let (source_range, bytes) = (data.content.clone(), data.content.end - data.content.start);
-        let text = all.iter().any(|field| field.number == DATA_TYPE && field.value == Some(STRING));
         let outside = all.iter().any(|field| field.number == EXTERNAL_DATA);
-        if bytes < LEAST_BYTES || text || outside || length - bytes > LARGEST_HEADER {
+        if bytes < LEAST_BYTES || !as_in_memory || outside || length - bytes > LARGEST_HEADER {
             return Ok(None);
         }
-        let mut tensor = Vec::new();
-        for field in all.iter().filter(|field| !matches!(field.number, RAW_DATA | DATA_LOCATION)) {
+        let (moved, mut tensor) = (data.number, Vec::new());
+        for field in all.iter().filter(|field| field.number != moved && field.number != DATA_LOCATION) {
             copy(source, &(field.start..field.content.end), &mut tensor)?;
         }
         let offset = self.offset.next_multiple_of(PAGE);

@@ -53,13 +53,13 @@ mod weight;
 mod wire;
 
 pub use error::OnnxError;
-pub use externalize::{Externalized, LEAST_BYTES, externalize};
+pub use externalize::{Externalization, Externalized, LEAST_BYTES};
 pub use facts::{Dimension, ElementType, OnnxFacts, TensorFact};
 pub use scanner::{Limits, Scanner, scan};
 pub use sniff::{Format, SNIFF_BYTES, sniff};
 pub use support::{Support, check};
 
 #[cfg(test)]
-mod encoder;
+pub(crate) mod encoder;
 #[cfg(test)]
 mod tests;

@@ -17,6 +17,8 @@ use crate::{AccessRules, Connection, Error};
 
 /// How long a connection may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long the address of a name may take: shorter, so that a DNS that does not answer is told from a server that does not.
+const NAME_TIMEOUT: Duration = Duration::from_secs(4);
 /// How long a server may be silent.
 const READ_TIMEOUT: Duration = Duration::from_secs(20);
 /// Hosts of metadata services, which only a store's own client asks, and only with `instance_identity`.
@@ -68,7 +70,8 @@ impl Resolve for Resolver {
         let rules = self.0;
         Box::pin(async move {
             let host = name.as_str();
-            let addresses: Vec<SocketAddr> = tokio::net::lookup_host((host, 0)).await?.collect();
+            let found = tokio::time::timeout(NAME_TIMEOUT, tokio::net::lookup_host((host, 0))).await?;
+            let addresses: Vec<SocketAddr> = found?.collect();
             let identity = rules.instance_identity && METADATA_HOSTS.contains(&host);
             if !identity {
                 for address in &addresses {

@@ -151,6 +151,31 @@ impl Local {
     }
 }
 
+impl Local {
+    /// Deletes a file, and the folders above it that it leaves empty, as a bucket has none either.
+    pub(super) async fn delete(&self, path: &str) -> Result<(), Error> {
+        let (root, place, fence) = (self.root.clone(), self.path(path), self.fence());
+        blocking(move || {
+            let Some(folder) = place.parent().filter(|folder| folder.exists()) else { return Ok(()) };
+            fence.check(folder)?;
+            match fs::remove_file(&place) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+                Err(error) => return Err(Error::writing(&place, error)),
+            }
+            let above = place.ancestors().skip(1).take_while(|folder| folder.starts_with(&root));
+            for folder in above {
+                // One that is not empty stays, and so do those above it.
+                if fs::remove_dir(folder).is_err() {
+                    break;
+                }
+            }
+            Ok(())
+        })
+        .await
+    }
+}
+
 /// The folder that must hold whatever a path leads to.
 struct Fence(Option<PathBuf>);
 

@@ -7,7 +7,10 @@ mod failure;
 mod identity;
 mod local;
 mod objects;
+mod send;
 mod web;
+
+pub use send::Sender;
 
 use std::fs::File;
 use std::ops::Range;
@@ -187,6 +190,15 @@ impl Store {
                 objects.upload(path, source, size, progress, &self.describe(path)).await
             }
             Backend::Local(local) => local.upload(path, source, size, progress, self.transfers).await,
+            Backend::Web(_) => Err(self.read_only()),
+        }
+    }
+
+    /// Deletes an object; one that is not there is fine.
+    pub(crate) async fn delete(&self, path: &str) -> Result<(), Error> {
+        match &self.backend {
+            Backend::Objects(objects) => objects.delete(path, &self.describe(path)).await,
+            Backend::Local(local) => local.delete(path).await,
             Backend::Web(_) => Err(self.read_only()),
         }
     }

@@ -155,6 +155,14 @@ impl Objects {
         }
     }
 
+    pub(super) async fn delete(&self, path: &str, what: &str) -> Result<(), Error> {
+        let key = self.key(path, what)?;
+        match self.store.delete(&key).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(error) => Err(of_object_store(&error, what, "delete")),
+        }
+    }
+
     /// Uploads `size` bytes; nothing is visible before the last of them.
     pub(super) async fn upload(
         &self,

@@ -4,7 +4,7 @@ use std::fs;
 
 use modelwright_artifact::data::{DataRequest, fetch_data, list_data, read_tail};
 use modelwright_artifact::{
-    Class, Digest, Inputs, Manifest, NoProgress, PublishRequest, compose, inputs, publish,
+    Class, Digest, Inputs, Manifest, NoProgress, PublishRequest, checkpoints, compose, inputs, publish,
 };
 use rstest::rstest;
 
@@ -104,5 +104,32 @@ async fn revision_is_found_by_its_inputs_whoever_records_it_first(
     }
     for manifest in [first, second] {
         assert_eq!(inputs::record(prefix, connection, manifest).await.unwrap(), found);
+    }
+}
+
+#[rstest]
+#[case::versitygw(modelwright_test_servers::versitygw)]
+#[case::s3rver(modelwright_test_servers::s3rver)]
+#[case::azurite(modelwright_test_servers::azurite)]
+#[case::fake_gcs(modelwright_test_servers::fake_gcs)]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn newest_checkpoint_is_restored_and_all_are_discarded(#[case] start: Start) {
+    let Some(server) = started(start) else { return };
+    let (prefix, connection) = (at(&server, "c/d").uri, reach(&server));
+    let [from, to] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    // Large enough for an upload in parts.
+    for (number, content) in [(1, model(10, 0)), (2, model(2_000_000, 1))] {
+        fs::write(from.path().join("state"), content).unwrap();
+        let pushed = checkpoints::push(&prefix, &connection, "run", from.path()).await.unwrap();
+        assert_eq!((pushed.number, pushed.bytes_written), (number, pushed.bytes));
+    }
+    let restored = checkpoints::restore(&prefix, &connection, "run", to.path()).await.unwrap().unwrap();
+    assert_eq!((restored.number, restored.files), (2, 1));
+    let read = |folder: &tempfile::TempDir| fs::read(folder.path().join("state")).unwrap();
+    assert!(read(&from) == read(&to));
+    assert_eq!(checkpoints::restore(&prefix, &connection, "other", to.path()).await.unwrap(), None);
+    for _ in 0..2 {
+        checkpoints::discard(&prefix, &connection, "run").await.unwrap();
+        assert_eq!(checkpoints::restore(&prefix, &connection, "run", to.path()).await.unwrap(), None);
     }
 }

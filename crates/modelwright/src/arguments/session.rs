@@ -52,6 +52,25 @@ pub(crate) struct SessionArguments {
     cuda_convolution_search: ConvolutionSearch,
 }
 
+/// What decides whether a fetched model's weights are moved to a file of their own, so that sessions can map them: the options
+/// that `serve` will be given.
+#[derive(Debug, Args)]
+pub(crate) struct WeightsArguments {
+    /// Whether the sessions of `serve` will copy the weights or read one mapped file, which is written beside the fetched
+    /// files. `Auto`: where that costs no speed.
+    #[arg(long, default_value = "Auto", value_parser = word::<Weights>(&["Auto", "Copied", "Mapped"]))]
+    pub(crate) weights: Weights,
+    /// What will compute the model; only the CPU maps weights unasked.
+    #[arg(long, default_value = "CPU", value_parser = word::<ExecutionProvider>(&["CPU", "CUDA"]))]
+    pub(crate) execution_provider: ExecutionProvider,
+    /// The most rows in one run; weights of models that compute several rows at once are not mapped unasked.
+    #[arg(long, value_name = "ROWS", value_parser = clap::value_parser!(u16).range(1..=4096))]
+    pub(crate) max_batch_size: Option<u16>,
+    /// Sessions that will run side by side.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub(crate) instances: Option<u16>,
+}
+
 impl SessionArguments {
     pub(crate) fn batching(&self) -> ResolvedBatching {
         ResolvedBatching {

@@ -8,9 +8,10 @@ use clap::builder::NonEmptyStringValueParser;
 use clap::{ArgAction, Args, ValueEnum};
 use modelwright_api::contract::environment as variables;
 use modelwright_operator::controller::Options;
+use modelwright_operator::lease;
 use modelwright_operator::settings::{self, Images, Settings};
 
-use crate::arguments::parse_listen_address;
+use crate::arguments::{parse_duration, parse_listen_address};
 
 /// Run the operator: make of every Model in a cluster what it describes.
 ///
@@ -24,6 +25,10 @@ pub(crate) struct OperatorArguments {
     /// Where probes and metrics are. `:9090` means port 9090 on every address.
     #[arg(long, env = "MODELWRIGHT_ADMIN_LISTEN", value_name = "ADDR", default_value = ":9090", value_parser = parse_listen_address)]
     pub(crate) admin_listen: SocketAddr,
+    /// Where KEDA asks how busy Models are, by gRPC without TLS: `:9092` means port 9092 on every address. Without it, nobody is
+    /// answered.
+    #[arg(long, env = "MODELWRIGHT_SCALER_LISTEN", value_name = "ADDR", value_parser = parse_listen_address)]
+    pub(crate) scaler_listen: Option<SocketAddr>,
     /// What this process calls itself in the Lease and in Events; no other that runs may have the same name [default:
     /// the host's name with something random].
     #[arg(long, env = "MODELWRIGHT_POD_NAME", value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
@@ -34,6 +39,10 @@ pub(crate) struct OperatorArguments {
     /// The name of the Lease.
     #[arg(long, env = "MODELWRIGHT_LEASE_NAME", value_name = "NAME", default_value = "modelwright-operator", value_parser = NonEmptyStringValueParser::new())]
     pub(crate) lease_name: String,
+    /// How long nobody may have renewed the Lease before another process takes it, from 3s to 5m. Its holder renews it every third
+    /// of that, and stops after two.
+    #[arg(long, env = "MODELWRIGHT_LEASE_DURATION", value_name = "DURATION", default_value = "15s", value_parser = parse_lease_duration)]
+    lease_duration: Duration,
     /// Whether to work only as long as this process holds the Lease. Without it, never run two at once, not even during an
     /// update.
     #[arg(long, env = "MODELWRIGHT_LEADER_ELECTION", value_name = "BOOL", default_value_t = true, action = ArgAction::Set)]
@@ -88,6 +97,11 @@ impl OperatorArguments {
         }
     }
 
+    /// The times of the leader election.
+    pub(crate) fn lease(&self) -> lease::Settings {
+        lease::Settings::of(self.lease_duration)
+    }
+
     /// How the controller runs.
     pub(crate) fn options(&self) -> Options {
         Options {
@@ -97,6 +111,15 @@ impl OperatorArguments {
             ..Options::default()
         }
     }
+}
+
+/// Reads how long a Lease lasts.
+fn parse_lease_duration(text: &str) -> Result<Duration, String> {
+    let duration = parse_duration(text)?;
+    if (lease::Settings::SHORTEST..=lease::Settings::LONGEST).contains(&duration) {
+        return Ok(duration);
+    }
+    Err(format!("a Lease lasts from 3s to 5m, not {text}; write for example 15s"))
 }
 
 /// Names of objects, of namespaces for instance.
@@ -219,6 +242,8 @@ mod tests {
         assert_eq!(settings.image_rollout, settings::ImageRollout::OnNextChange);
         assert_eq!((arguments.options().watch_namespaces, arguments.options().concurrency), (Vec::new(), 8));
         assert!(arguments.leader_election);
+        assert_eq!(arguments.scaler_listen, None);
+        assert_eq!(arguments.lease(), lease::Settings::default());
         let error = parse(&[]).err().unwrap().to_string();
         assert!(error.contains("--image-cpu"), "{error}");
     }
@@ -227,7 +252,8 @@ mod tests {
     fn every_argument_reaches_settings_or_options() {
         let line = "--image-cpu c --image-cuda g --image-pull-policy Always --image-pull-secrets b,a, \
                     --image-rollout Immediately --private-addresses Refuse --platform OpenShift --pod-namespace ops \
-                    --watch-namespaces team-b,team-a,team-b --concurrency 2 --leader-election false";
+                     --watch-namespaces team-b,team-a,team-b --concurrency 2 --leader-election false \
+                     --scaler-listen :9092 --lease-duration 1m";
         let arguments = parse(&line.split_ascii_whitespace().collect::<Vec<_>>()).unwrap();
         let expected = Settings {
             images: Images {
@@ -246,6 +272,8 @@ mod tests {
         let namespaces = vec!["team-a".to_owned(), "team-b".to_owned()];
         assert_eq!((arguments.options().watch_namespaces, arguments.options().concurrency), (namespaces, 2));
         assert!(!arguments.leader_election);
+        assert_eq!(arguments.scaler_listen, Some(SocketAddr::from(([0, 0, 0, 0], 9092))));
+        assert_eq!(arguments.lease().duration, Duration::from_mins(1));
     }
 
     #[test]
@@ -255,8 +283,10 @@ mod tests {
             (["--image-pull-policy", "always"], "IfNotPresent, Always, Never"),
             (["--platform", "Other"], "Kubernetes, OpenShift"),
             (["--concurrency", "0"], "1..=64"),
+            (["--lease-duration", "2s"], "from 3s to 5m"),
             (["--pod-name", ""], "a value is required"),
             (["--admin-listen", "9090"], "HOST:PORT"),
+            (["--scaler-listen", "9092"], "HOST:PORT"),
         ] {
             let words: Vec<_> = ["--image-cpu", "c"].into_iter().chain(words).collect();
             let error = parse(&words).err().unwrap().to_string();

@@ -1,6 +1,7 @@
 //! `modelwright operator`: waits for its turn, works, and hands over.
 
 use std::hash::{BuildHasher as _, RandomState};
+use std::net::SocketAddr;
 use std::process::ExitCode as ProcessExit;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,10 +9,12 @@ use std::time::Duration;
 use kube::Client;
 use kube::runtime::events::{Recorder, Reporter};
 use modelwright_api::contract::ExitCode;
+use modelwright_operator::clock::Clock;
 use modelwright_operator::controller;
 use modelwright_operator::health::{AdminThread, Health};
 use modelwright_operator::lease::{self, Claim, Lost, Participant, Place};
 use modelwright_operator::metrics::{Instruments, Metrics};
+use modelwright_operator::scaler::Scaler;
 use modelwright_operator::settings::Settings;
 use modelwright_operator::{client, startup};
 use tokio::runtime::Runtime;
@@ -56,11 +59,7 @@ async fn operate(arguments: &OperatorArguments) -> Result<(), Failure> {
     let mut termination = Termination::listen()?;
     let (metrics, health) = (Metrics::shared(), Health::new());
     let admin = AdminThread::start(arguments.admin_listen, health.clone(), Arc::clone(&metrics));
-    let admin = admin.map_err(|error| {
-        let message =
-            format!("cannot listen on {}: {error}; choose another --admin-listen", arguments.admin_listen);
-        Failure::new(ExitCode::InvalidConfiguration, "CannotListen", message)
-    })?;
+    let admin = admin.map_err(|error| cannot_listen(arguments.admin_listen, &error, "--admin-listen"))?;
     let config = client::config(arguments.kubeconfig.as_deref())
         .await
         .map_err(|error| Failure::new(ExitCode::InvalidConfiguration, "NoCluster", error.to_string()))?;
@@ -73,8 +72,9 @@ async fn operate(arguments: &OperatorArguments) -> Result<(), Failure> {
         cluster = %config.cluster_url,
         "the operator starts"
     );
-    let times = lease::Settings::default();
-    let lease_client = client::lease_client(config.clone(), Arc::clone(&metrics), &times)
+    let times = arguments.lease();
+    let clock = Clock::default();
+    let lease_client = client::lease_client(config.clone(), Arc::clone(&metrics), &times, clock.clone())
         .map_err(|error| no_client(&error))?;
     tokio::select! {
         known = startup::version(&lease_client) => known.map_err(|error| {
@@ -85,8 +85,10 @@ async fn operate(arguments: &OperatorArguments) -> Result<(), Failure> {
     // From here on it does its part: a candidate is ready, or an update of the operator could not go on.
     health.ready(true);
     let mut turn = Turn::take(arguments.leader_election, lease_client, &place, times);
-    let client =
-        client::client(config, Arc::clone(&metrics), turn.claim()).map_err(|error| no_client(&error))?;
+    let client = client::client(config, Arc::clone(&metrics), turn.claim(), clock.clone())
+        .map_err(|error| no_client(&error))?;
+    // Whether it leads or not: an autoscaler must not notice which process does.
+    let _scaler = scaler(arguments, &client).await?;
     tokio::select! {
         () = turn.comes() => {}
         () = termination.wait() => {
@@ -94,7 +96,7 @@ async fn operate(arguments: &OperatorArguments) -> Result<(), Failure> {
             return Ok(());
         }
     }
-    let office = Office { client, place, metrics, health, arguments };
+    let office = Office { client, clock, place, metrics, health, arguments };
     office.metrics.leads(true);
     let result = office.until_the_end(&mut turn, &mut termination).await;
     office.metrics.leads(false);
@@ -102,6 +104,20 @@ async fn operate(arguments: &OperatorArguments) -> Result<(), Failure> {
         turn.hand_over().await;
     }
     result
+}
+
+/// Answers autoscalers, if that is wanted.
+async fn scaler(arguments: &OperatorArguments, client: &Client) -> Result<Option<Scaler>, Failure> {
+    let Some(listen) = arguments.scaler_listen else { return Ok(None) };
+    let scaler = Scaler::start(listen, client, &arguments.options()).await;
+    let scaler = scaler.map_err(|error| cannot_listen(listen, &error, "--scaler-listen"))?;
+    tracing::info!(scaler = %scaler.address(), "autoscalers are answered");
+    Ok(Some(scaler))
+}
+
+fn cannot_listen(address: SocketAddr, error: &std::io::Error, option: &str) -> Failure {
+    let message = format!("cannot listen on {address}: {error}; choose another {option}");
+    Failure::new(ExitCode::InvalidConfiguration, "CannotListen", message)
 }
 
 /// Which Lease, and our name in it.
@@ -179,6 +195,7 @@ impl Turn {
 /// What a process that leads works with.
 struct Office<'a> {
     client: Client,
+    clock: Clock,
     place: Place,
     metrics: Arc<Metrics>,
     health: Health,
@@ -240,6 +257,7 @@ impl Office<'_> {
         };
         controller::run(
             self.client.clone(),
+            self.clock.clone(),
             settings,
             self.arguments.options(),
             Arc::new(instruments),

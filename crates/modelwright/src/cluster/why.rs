@@ -14,7 +14,10 @@ use kube::api::ListParams;
 use kube::{Api, Client};
 use modelwright_api::Model;
 use modelwright_api::contract::{ExitCode, labels, names};
-use modelwright_operator::observe::Observed;
+use modelwright_operator::observe::{
+    Observed,
+    autoscalers::{Target, is_ours},
+};
 use modelwright_operator::{client, why};
 
 use crate::failure::Failure;
@@ -87,18 +90,23 @@ async fn observe(client: &Client, namespace: &str, model: &str) -> Result<Observ
         Api::<Pod>::namespaced(client.clone(), namespace),
     );
     let name = names::child(model);
-    let (deployment, service, autoscaler, jobs, pods) = tokio::try_join!(
+    let all = ListParams::default();
+    let (deployment, service, autoscalers, jobs, pods) = tokio::try_join!(
         deployments.get_opt(&name),
         services.get_opt(&name),
-        autoscalers.get_opt(&name),
+        autoscalers.list(&all),
         jobs.list(&ours),
         pods.list(&ours),
     )
     .map_err(|error| unread("what belongs to the Model", &error))?;
+    let (mut own, mut others): (Vec<_>, Vec<_>) =
+        autoscalers.items.into_iter().map(Arc::new).partition(|known| is_ours(known, &name));
+    others.retain(|other| Target::of(other).is_some_and(|target| target.name() == name));
     Ok(Observed {
         deployment: deployment.map(Arc::new),
         service: service.map(Arc::new),
-        autoscaler: autoscaler.map(Arc::new),
+        autoscaler: own.pop(),
+        other_autoscalers: others,
         jobs: jobs.items.into_iter().map(Arc::new).collect(),
         pods: pods.items.into_iter().map(Arc::new).collect(),
         ..Observed::default()

@@ -10,7 +10,7 @@ use modelwright_api::defaults::ResolvedServing;
 use modelwright_api::serving::Access;
 use modelwright_artifact::Progress;
 use modelwright_runtime::LoadedModel;
-use modelwright_server::{ModelState, ReadyModel, Registry};
+use modelwright_server::{ModelState, PayloadLog, ReadyModel, Registry};
 use modelwright_trainer::export::Schema;
 use modelwright_trainer::export::schema::SCHEMA_FILE;
 use modelwright_trainer::pipeline::samples::{SAMPLES_FILE, Samples};
@@ -20,10 +20,11 @@ use super::manifests::{Entry, Secrets};
 use super::offer::{Offer, Revision};
 use super::request;
 use super::source::{Resolution, Source};
-use super::training::{Interruption, Trainer};
+use super::training::Trainer;
 use crate::failure::Failure;
-use crate::serving;
 use crate::terminal::Terminal;
+use crate::training::Interruption;
+use crate::{serving, weights};
 
 /// Sample requests of more elements than this are not made: nobody wants a file of hundreds of megabytes of zeros.
 const MOST_SAMPLE_ELEMENTS: u64 = 1 << 20;
@@ -61,6 +62,8 @@ pub(super) struct Deployment {
     pub(super) address: SocketAddr,
     /// `http` or `https`.
     pub(super) scheme: &'static str,
+    /// Who logs payloads, if the manifest wants it.
+    pub(super) payload_log: Option<Arc<PayloadLog>>,
 }
 
 impl Deployment {
@@ -164,13 +167,15 @@ impl Deployment {
     async fn load(&self, revision: &Revision) -> Result<ReadyModel, Failure> {
         let serving = super::serving(&self.entry)?;
         let request = serving::from_manifest(&revision.folder, &serving);
-        let loading = tokio::task::spawn_blocking(move || LoadedModel::load(&request));
+        let Revision { folder, digest } = revision.clone();
+        let loading =
+            tokio::task::spawn_blocking(move || weights::prepare_and_load(&request, &folder, &digest));
         let model = match tokio::time::timeout(serving.startup_timeout, loading).await {
             Ok(Ok(loaded)) => loaded?,
             Ok(Err(error)) => return Err(Failure::bug(format!("loading the model failed: {error}"))),
             Err(_) => return Err(timed_out(&serving)),
         };
-        Ok(serving::ready(&revision.folder, &revision.digest, model)?
+        Ok(serving::ready(&revision.folder, &revision.digest, model, self.payload_log.as_ref())?
             .with_max_body_bytes(serving::bytes(serving.max_request_bytes))
             .with_request_timeout(serving.request_timeout))
     }

@@ -7,6 +7,7 @@ use modelwright_api::Model;
 use modelwright_api::contract::ExitCode;
 use modelwright_api::model::SecretReference;
 use modelwright_api::serving::Serving;
+use modelwright_api::training::Training;
 use modelwright_artifact::Credentials;
 
 use crate::environment;
@@ -36,6 +37,7 @@ impl Entry {
     pub(crate) fn not_applied(&self) -> Vec<String> {
         let spec = &self.model.spec;
         let mut fields = spec.serving.as_ref().map(serving_not_applied).unwrap_or_default();
+        fields.extend(spec.training.as_ref().map(training_not_applied).unwrap_or_default());
         let poll = spec.source.as_ref().is_some_and(|source| source.poll_interval.is_some());
         let rollout = spec.rollout.as_ref();
         let written = [
@@ -49,6 +51,7 @@ impl Entry {
             ("spec.serviceAccountName", spec.service_account_name.is_some()),
             ("spec.podTemplate", spec.pod_template.is_some()),
             ("spec.suspend", spec.suspend == Some(true)),
+            ("spec.deletionPolicy", spec.deletion_policy.is_some()),
         ];
         fields.extend(written.into_iter().filter(|(_, written)| *written).map(|(field, _)| field.to_owned()));
         fields
@@ -78,6 +81,24 @@ fn serving_not_applied(serving: &Serving) -> Vec<String> {
         }
     }
     fields
+}
+
+/// The fields of `spec.training` that only a cluster applies. Here a training begins when somebody starts it.
+fn training_not_applied(training: &Training) -> Vec<String> {
+    let written = [
+        ("data.pollInterval", training.data.poll_interval.is_some()),
+        ("cron", training.cron.is_some()),
+        ("timeZone", training.time_zone.is_some()),
+        ("deadline", training.deadline.is_some()),
+        ("stallTimeout", training.stall_timeout.is_some()),
+        ("retries", training.retries.is_some()),
+        ("queue", training.queue.is_some()),
+        ("keep", training.keep.is_some()),
+        ("resources", training.resources.is_some()),
+        ("podTemplate", training.pod_template.is_some()),
+    ];
+    let written = written.into_iter().filter(|(_, written)| *written);
+    written.map(|(field, _)| format!("spec.training.{field}")).collect()
 }
 
 /// Reads all manifests. All problems of all files are reported together.

@@ -15,8 +15,9 @@ use std::time::Duration;
 
 use modelwright_api::contract::ExitCode;
 use modelwright_api::defaults::ResolvedServing;
+use modelwright_artifact::AccessRules;
 use modelwright_runtime::Library;
-use modelwright_server::{Drain, Registry, Server, ServerConfig};
+use modelwright_server::{Drain, PayloadLog, Registry, Server, ServerConfig};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 
@@ -25,10 +26,10 @@ use crate::failure::Failure;
 use crate::local::deployment::{Deployment, Origin};
 use crate::local::folder::DataFolder;
 use crate::local::manifests::{Entry, Secrets};
-use crate::local::training::Interruption;
 use crate::serving;
 use crate::signals::Termination;
 use crate::terminal::Terminal;
+use crate::training::Interruption;
 
 /// Runs it.
 pub(crate) fn run(arguments: &RunArguments) -> ProcessExit {
@@ -86,7 +87,8 @@ async fn serve_until_told(
     let registry = Arc::new(Registry::new());
     let access = crate::access::open(access::config(&prepared.entries, &prepared.secrets)?).await?;
     let scheme = crate::access::scheme(access.as_ref());
-    let config = ServerConfig { access, ..server_config(arguments, &prepared.entries)? };
+    let tracer = crate::outbound::tracer()?;
+    let config = ServerConfig { access, tracer, ..server_config(arguments, &prepared.entries)? };
     let bound = Server::bind(config, Arc::clone(&registry)).await?;
     let address = bound.data_addr();
     terminal.print(&format!("admin http://{}", bound.admin_addr()));
@@ -103,6 +105,7 @@ async fn serve_until_told(
         registry.loading(entry.name());
         let folder = prepared.data.model(entry.namespace(), entry.name());
         let interruption = Interruption::default();
+        let payload_log = payload_log(&entry)?;
         let deployment = Deployment {
             origin: Origin::new(&entry, &prepared.secrets, &folder, terminal, &interruption),
             folder,
@@ -111,6 +114,7 @@ async fn serve_until_told(
             terminal: terminal.clone(),
             address,
             scheme,
+            payload_log,
         };
         // Hashing gigabytes is work: on a thread of its own it does not delay requests to models that serve already.
         let (runtime, mut ended) = (tokio::runtime::Handle::current(), ended.clone());
@@ -167,6 +171,12 @@ fn server_config(arguments: &RunArguments, entries: &[Entry]) -> Result<ServerCo
         drain: Drain { delay: Duration::ZERO, ..config.drain },
         ..config
     })
+}
+
+/// The log of payloads that a manifest wants.
+fn payload_log(entry: &Entry) -> Result<Option<Arc<PayloadLog>>, Failure> {
+    let (wanted, namespace) = (serving(entry)?.payload_logging, Some(entry.namespace().to_owned()));
+    crate::payload_log::open(wanted.as_ref(), entry.name(), namespace, &entry.folder, AccessRules::LOCAL)
 }
 
 fn serving(entry: &Entry) -> Result<ResolvedServing, Failure> {

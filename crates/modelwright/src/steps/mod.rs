@@ -1,12 +1,20 @@
 //! The steps of a deployment on their own, as pods run them: each ends with an exit code of the contract and, but for
 //! `crd` and `hash-key`, a final JSON object.
 
+pub(crate) mod agent;
+pub(crate) mod check;
+mod container;
 pub(crate) mod crd;
+pub(crate) mod data;
+pub(crate) mod delete;
 pub(crate) mod fetch;
 pub(crate) mod hash_key;
+mod patience;
+pub(crate) mod publish;
 pub(crate) mod resolve;
 mod secret;
 pub(crate) mod serve;
+pub(crate) mod train;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
@@ -31,7 +39,7 @@ fn connection(credentials: Credentials, arguments: &StepArguments, retry: Retry)
         // Nobody's identity is read unless it is asked for.
         identity: if rules.instance_identity { environment::identity() } else { Identity::default() },
         rules,
-        retry,
+        retry: arguments.retry(retry),
         volume: Some(paths::SOURCE.into()),
         ..Connection::default()
     }

@@ -73,6 +73,11 @@ impl<'a> Secret<'a> {
         Self { name, identity: arguments.step.instance_identity, credentials }
     }
 
+    /// One that a training's order names.
+    pub(super) fn named(name: Option<&'a str>, identity: bool, credentials: &'a Credentials) -> Self {
+        Self { name, identity, credentials }
+    }
+
     /// Refuses to go on without any of the Secret's keys.
     pub(super) fn check(&self, uri: &SourceUri) -> Result<(), Failure> {
         let Some(name) = self.name else { return Ok(()) };

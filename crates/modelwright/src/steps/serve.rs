@@ -7,16 +7,19 @@ use std::time::Duration;
 
 use modelwright_api::Outcome;
 use modelwright_api::contract::ExitCode;
+use modelwright_api::defaults::drain_grace;
 use modelwright_api::outcome::OutcomeRuntime;
 use modelwright_artifact::{Digest, Error};
-use modelwright_runtime::{LoadRequest, LoadedModel};
-use modelwright_server::{ControlError, Drain, ModelControl, ReadyModel, Registry, Server, ServerConfig};
+use modelwright_runtime::LoadRequest;
+use modelwright_server::{
+    ControlError, Drain, ModelControl, PayloadLog, ReadyModel, Registry, Server, ServerConfig,
+};
 
 use crate::arguments::ServeArguments;
 use crate::failure::Failure;
 use crate::signals::Termination;
 use crate::terminal::Terminal;
-use crate::{access, report, serving, steps};
+use crate::{access, environment, outbound, payload_log, report, serving, steps, weights};
 
 /// Runs it.
 pub(crate) fn run(arguments: &ServeArguments) -> ProcessExit {
@@ -37,7 +40,8 @@ async fn serve(arguments: &ServeArguments) -> Result<Outcome, Failure> {
     };
     let scheme = access::scheme(access.as_ref());
     let revision = Arc::new(FetchedRevision::new(arguments)?);
-    let config = ServerConfig { access, ..config(arguments, Arc::clone(&revision)) };
+    let config =
+        ServerConfig { access, tracer: outbound::tracer()?, ..config(arguments, Arc::clone(&revision)) };
     let bound = Server::bind(config, Arc::clone(&registry)).await?;
     let terminal = Terminal::new();
     terminal.print(&format!("admin http://{}", bound.admin_addr()));
@@ -83,6 +87,7 @@ struct FetchedRevision {
     folder: PathBuf,
     digest: Digest,
     request: LoadRequest,
+    payload_log: Option<Arc<PayloadLog>>,
 }
 
 impl FetchedRevision {
@@ -92,16 +97,23 @@ impl FetchedRevision {
             folder: arguments.model_dir.clone(),
             digest: steps::digest(&arguments.digest)?,
             request: serving::from_arguments(arguments),
+            payload_log: payload_log::open(
+                arguments.payload_log.resolved().as_ref(),
+                &arguments.name,
+                environment::namespace(),
+                Path::new("."),
+                arguments.access.rules(),
+            )?,
         })
     }
 
     /// Verifies the revision's files, loads the model and warms it up. Blocks.
     fn load(&self) -> Result<ReadyModel, Failure> {
-        modelwright_artifact::verify(&self.folder, &self.digest)
+        let verified = modelwright_artifact::verify(&self.folder, &self.digest)
             .map_err(|error| advise(error, &self.folder))?;
-        let model = LoadedModel::load(&self.request)?;
+        let model = weights::load(&self.request, &self.folder, &verified.manifest)?;
         tracing::info!(report = ?model.report(), "loaded");
-        serving::ready(&self.folder, &self.digest, model)
+        serving::ready(&self.folder, &self.digest, model, self.payload_log.as_ref())
     }
 }
 
@@ -135,7 +147,9 @@ fn config(arguments: &ServeArguments, revision: Arc<FetchedRevision>) -> ServerC
         admin_listen: arguments.admin_listen,
         drain: Drain {
             delay: Duration::from_secs(arguments.drain_delay),
-            grace: Duration::from_secs(arguments.drain_grace),
+            grace: arguments
+                .drain_grace
+                .map_or_else(|| drain_grace(arguments.request_timeout), Duration::from_secs),
         },
         access_log: arguments.access_log,
         control: arguments.repository_control.then_some(revision as Arc<dyn ModelControl>),

@@ -57,6 +57,7 @@ pub async fn apply(client: &Client, model: &Model, observed: &Observed, plan: &P
         headless_service,
         disruption_budget,
         network_policy,
+        train_service,
         jobs,
         deployment,
         replicas,
@@ -67,6 +68,7 @@ pub async fn apply(client: &Client, model: &Model, observed: &Observed, plan: &P
     let mut writer = Writer::new(client, model);
     let name = names::child(&writer.key.name);
     let headless = names::headless_service(&writer.key.name);
+    let train = names::train_service(&writer.key.name);
 
     let account = Known::of(observed.service_account.as_deref());
     let has_account = writer.account(service_account, account, &name).await;
@@ -74,6 +76,7 @@ pub async fn apply(client: &Client, model: &Model, observed: &Observed, plan: &P
     writer.child(headless_service, Known::of(observed.headless_service.as_deref()), &headless).await;
     writer.child(disruption_budget, Known::of(observed.disruption_budget.as_deref()), &name).await;
     writer.child(network_policy, Known::of(observed.network_policy.as_deref()), &name).await;
+    writer.child(train_service, Known::of(observed.train_service.as_deref()), &train).await;
     // Without its account a pod would not start, or would run as an account that somebody else made.
     writer.jobs(jobs, observed, has_account).await;
     let deployed = match deployment {

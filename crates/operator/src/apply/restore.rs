@@ -101,7 +101,7 @@ fn with_template(
             owners.retain(|owner| owner.uid == uid);
             owners
         }),
-        annotations: Some(annotations_of(&template, restore)),
+        annotations: Some(annotations_of(&template, observed, restore)),
         ..ObjectMeta::default()
     };
     let spec = observed.spec.clone().unwrap_or_default();
@@ -123,7 +123,11 @@ fn is_ours(key: &str) -> bool {
     key.split_once('/').is_some_and(|(prefix, _)| prefix == GROUP || prefix == "app.kubernetes.io")
 }
 
-fn annotations_of(template: &PodTemplateSpec, restore: &Restore) -> BTreeMap<String, String> {
+fn annotations_of(
+    template: &PodTemplateSpec,
+    observed: &Deployment,
+    restore: &Restore,
+) -> BTreeMap<String, String> {
     let of_template = template.metadata.as_ref().and_then(|metadata| metadata.annotations.as_ref());
     let mut result: BTreeMap<_, _> =
         [annotations::RENDERED_FROM, annotations::DIGEST, annotations::URI, annotations::RENDERER]
@@ -133,6 +137,15 @@ fn annotations_of(template: &PodTemplateSpec, restore: &Restore) -> BTreeMap<Str
     if let Some(digest) = result.get(annotations::DIGEST) {
         let revision = names::revision_id(digest).to_owned();
         result.insert(annotations::REVISION.to_owned(), revision);
+    }
+    // What is remembered of revisions is the Deployment's: of the one before these pods, and of their own.
+    let remembered = |key: &str| observed.metadata.annotations.as_ref()?.get(key).cloned();
+    if let Some(digest) = result.get(annotations::DIGEST).cloned() {
+        let of_digest = |text: &String| text.starts_with(&digest);
+        let former = remembered(annotations::FORMER).filter(|text| !of_digest(text));
+        let refused = remembered(annotations::REFUSED).filter(of_digest);
+        result.extend(former.map(|former| (annotations::FORMER.to_owned(), former)));
+        result.extend(refused.map(|refused| (annotations::REFUSED.to_owned(), refused)));
     }
     // These pods served. What the source holds now they do not say: that was rejected.
     result.insert(annotations::ACTIVE.to_owned(), restore.rendered_from.clone());

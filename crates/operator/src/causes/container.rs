@@ -1,7 +1,9 @@
 //! What the containers of one pod suffer from.
 
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::core::v1::{Container, ContainerState, ContainerStateTerminated, ContainerStatus, Pod};
+use k8s_openapi::api::core::v1::{
+    Container, ContainerState, ContainerStateTerminated, ContainerStatus, Pod, PodSpec,
+};
 use modelwright_api::{
     ExitCode, Outcome,
     conditions::{Cause, Class, Reason},
@@ -15,13 +17,37 @@ const TEXT: usize = 640;
 /// A container that was killed for memory this often will be again.
 const HOPELESS_KILLS: i32 = 2;
 
+/// The exit code of a training whose result is there already, which is a success.
+const PUBLISHED: i32 = ExitCode::AlreadyPublished as i32;
+/// Whether a container runs a command of ours, whose words and exit codes mean what the contract says. `train` does, unless an
+/// agent stands beside it: then it is the user's.
+pub(super) fn is_ours(pod: &Pod, name: &str) -> bool {
+    containers::ALL.contains(&name) && !(name == containers::TRAIN && has_agent(pod.spec.as_ref()))
+}
+
+/// Whether pods have the sidecar that stands beside a container of the user's.
+pub(super) fn has_agent(spec: Option<&PodSpec>) -> bool {
+    let inits = spec.and_then(|spec| spec.init_containers.as_ref());
+    inits.into_iter().flatten().any(|container| container.name == containers::AGENT)
+}
+
+/// Whether a pod belongs to a training.
+pub(super) fn is_training(pod: &Pod) -> bool {
+    let role = pod.metadata.labels.as_ref().and_then(|all| all.get(contract::labels::ROLE));
+    role.is_some_and(|role| role == contract::labels::ROLE_TRAIN)
+}
+
 /// The worst of the containers, those of the beginning first.
 pub(super) fn worst(pod: &Pod, now: Timestamp) -> Option<Found> {
     let mut worst: Option<Found> = None;
     for (status, place) in statuses(pod) {
         let Some(mut found) = cause(pod, status, &place, now) else { continue };
         found.container = Some(text::one_line(&status.name, 63));
-        if worst.as_ref().is_none_or(|known| found.severity > known.severity) {
+        // A sidecar ends because what it stands beside does, so of two that failed alike it tells less.
+        let said_less = |known: &Found| {
+            found.severity == known.severity && known.container.as_deref() == Some(containers::AGENT)
+        };
+        if worst.as_ref().is_none_or(|known| found.severity > known.severity || said_less(known)) {
             worst = Some(found);
         }
     }
@@ -42,6 +68,14 @@ pub(super) fn started(pod: &Pod) -> bool {
     let mut statuses =
         pod.status.iter().flat_map(|status| status.container_statuses.iter().flatten()).peekable();
     statuses.peek().is_some() && statuses.all(|status| status.started == Some(true))
+}
+
+/// When the last of its containers that ended did.
+pub(super) fn last_end(pod: &Pod) -> Option<Timestamp> {
+    let status = pod.status.as_ref()?;
+    let all = status.container_statuses.iter().chain(&status.init_container_statuses).flatten();
+    let ends = all.filter_map(|status| status.state.as_ref()?.terminated.as_ref()?.finished_at.as_ref());
+    ends.map(|time| time.0).max()
 }
 
 /// What the pod's description says of a container.
@@ -96,7 +130,9 @@ fn cause(pod: &Pod, status: &ContainerStatus, place: &Place<'_>, now: Timestamp)
             let found = last().and_then(ended)?;
             // An old end counts only until the container has run long enough to have recovered from it.
             let since = running.started_at.as_ref().map_or(now, |time| time.0);
-            let recovered = status.started == Some(true) && now.duration_since(since) > pod::YOUNG;
+            // One that runs once, such as `fetch`, recovers by ending: as long as it runs, it may be waiting for the same.
+            let goes_on = place.restarts && status.started == Some(true);
+            let recovered = goes_on && now.duration_since(since) > pod::YOUNG;
             (!recovered).then_some(found)
         }
         _ => None,
@@ -128,7 +164,11 @@ fn cannot_start(status: &ContainerStatus, reason: &str, message: &str) -> Option
         }
         _ => return None,
     };
-    let message = if text.is_empty() { said } else { format!("{said}: {text}") };
+    let mut message = if text.is_empty() { said } else { format!("{said}: {text}") };
+    if text.contains("runAsNonRoot") || text.contains("non-root") {
+        message += "; build the image with a numeric USER that is not 0, or set securityContext.runAsUser of the container in \
+                    podTemplate";
+    }
     Some(Found::new(Severity::CannotStart, word, message))
 }
 
@@ -148,12 +188,12 @@ fn ended(
     if terminated.exit_code == 0 && !place.restarts {
         return None;
     }
-    let ours = [containers::FETCH, containers::SERVE, containers::RESOLVE].contains(&status.name.as_str());
+    let ours = is_ours(pod, &status.name);
     let outcome = ours.then(|| terminated.message.as_deref().and_then(Outcome::read)).flatten();
     match outcome {
         // It was told to end, by a probe or a node, and did.
-        Some(outcome) if outcome.ok && terminated.exit_code == 0 => None,
-        Some(outcome) if !outcome.ok => Some(reported(status, terminated.exit_code, &outcome)),
+        Some(outcome) if outcome.ok && matches!(terminated.exit_code, 0 | PUBLISHED) => None,
+        Some(outcome) if !outcome.ok => Some(reported(pod, status, terminated.exit_code, &outcome)),
         _ => Some(silent(pod, status, ours, terminated)),
     }
 }
@@ -181,6 +221,7 @@ fn out_of_memory(status: &ContainerStatus, place: &Place<'_>) -> Found {
 fn knob(container: &str) -> &'static str {
     match container {
         containers::SERVE => "spec.serving.resources.limits.memory",
+        containers::TRAIN => "spec.training.resources.limits.memory",
         _ => "its memory limit in podTemplate",
     }
 }
@@ -210,12 +251,13 @@ fn too_slow(pod: &Pod, place: &Place<'_>, terminated: &ContainerStateTerminated)
 }
 
 /// What a command of ours said.
-fn reported(status: &ContainerStatus, exit_code: i32, outcome: &Outcome) -> Found {
+fn reported(pod: &Pod, status: &ContainerStatus, exit_code: i32, outcome: &Outcome) -> Found {
     let class = class(exit_code);
     let hopeless = class == Class::User && status.name != containers::RESOLVE;
     let text = text::one_line(&outcome.message, TEXT);
     // What is fetched was a good model when it was resolved: bytes that are none are other bytes, like those of another digest.
     let changed = status.name == containers::FETCH
+        && !is_training(pod)
         && matches!(ExitCode::from_number(exit_code), Some(ExitCode::DigestMismatch | ExitCode::BadData));
     let cause = if changed {
         let ways_out = format!(
@@ -225,14 +267,17 @@ fn reported(status: &ContainerStatus, exit_code: i32, outcome: &Outcome) -> Foun
         );
         Cause::new(Reason::SourceChanged, format!("the source's bytes changed: {text}; {ways_out}"))
     } else {
-        let text = if text.is_empty() { format!("ended with exit code {exit_code}") } else { text };
+        let mut text = if text.is_empty() { format!("ended with exit code {exit_code}") } else { text };
+        if outcome.reason == "DiskFull" && !is_training(pod) {
+            text += &pod::of_full_disk(pod);
+        }
         Cause::reported(&outcome.reason, text, class)
     };
     Found { severity: if hopeless { Severity::Hopeless } else { Severity::Ended }, cause, container: None }
 }
 
 /// Whoever must act after a command of ours ended with this code.
-fn class(exit_code: i32) -> Class {
+pub(super) fn class(exit_code: i32) -> Class {
     match ExitCode::from_number(exit_code).and_then(ExitCode::class) {
         Some(contract::Class::User | contract::Class::Gate) => Class::User,
         Some(contract::Class::Wait) => Class::Wait,
@@ -262,7 +307,14 @@ fn silent(pod: &Pod, status: &ContainerStatus, ours: bool, terminated: &Containe
             format!("cannot start: {text}"),
         );
     }
-    let text = text::one_line(terminated.message.as_deref().unwrap_or_default(), 300);
+    let message = terminated.message.as_deref().unwrap_or_default();
+    // Of a user's training it is the end of its log, whose last line tells most.
+    let message = if is_training(pod) && !ours {
+        message.trim_end().lines().next_back().unwrap_or_default()
+    } else {
+        message
+    };
+    let text = text::one_line(message, 300);
     let said = if text.is_empty() { String::new() } else { format!(", and said: {text}") };
     let logs = format!(
         "see its last lines: kubectl logs {} -c {}",
@@ -272,6 +324,10 @@ fn silent(pod: &Pod, status: &ContainerStatus, ours: bool, terminated: &Containe
     let previous = if status.restart_count > 0 { " --previous" } else { "" };
     let mut found =
         Found::new(Severity::Ended, Reason::ContainerFailed, format!("{how}{said}; {logs}{previous}"));
+    // What a user's program says by these codes of its settings and its data, no further attempt changes.
+    if is_training(pod) && !ours && matches!(code, 64 | 65) {
+        found.cause.class = Class::User;
+    }
     // A code of the contract says who must act even where the words are lost.
     if ours && ExitCode::from_number(code).is_some_and(|code| code.number() < 128 && code != ExitCode::Done) {
         found.cause.class = class(code);

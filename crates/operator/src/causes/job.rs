@@ -16,6 +16,9 @@ use super::{JobState, pod, text, worst};
 /// The labels by which a Job's controller marks its pods, the newer first.
 const NAME_LABELS: [&str; 2] = ["batch.kubernetes.io/job-name", "job-name"];
 
+/// The containers of Jobs whose words count; each Job has one of them.
+const COMMANDS: [&str; 3] = [containers::RESOLVE, containers::DATA, containers::DELETE];
+
 /// What came of it: its pod's own words first, since they are there before the Job's controller has seen them.
 pub(super) fn state<'a>(job: &Job, pods: impl IntoIterator<Item = &'a Pod>, now: Timestamp) -> JobState {
     let mut pods: Vec<&Pod> = pods.into_iter().filter(|pod| controls(job, pod)).collect();
@@ -23,7 +26,7 @@ pub(super) fn state<'a>(job: &Job, pods: impl IntoIterator<Item = &'a Pod>, now:
     if let Some(outcome) = pods.iter().find_map(|pod| success(pod)) {
         return JobState::Succeeded(Box::new(outcome));
     }
-    if let Some(failed) = pods.iter().rev().find(|pod| resolved(pod).is_some() || pod::has_ended(pod)) {
+    if let Some(failed) = pods.iter().rev().find(|pod| command(pod).is_some() || pod::has_ended(pod)) {
         return JobState::Failed(failure(failed, now));
     }
     let live: Vec<&Pod> =
@@ -50,14 +53,14 @@ pub(super) fn controls(job: &Job, pod: &Pod) -> bool {
 }
 
 /// How the command ended, if it did. What a user's container beside it does is of no account.
-fn resolved(pod: &Pod) -> Option<&ContainerStateTerminated> {
+fn command(pod: &Pod) -> Option<&ContainerStateTerminated> {
     let statuses = pod.status.as_ref()?.container_statuses.as_ref()?;
-    let status = statuses.iter().find(|status| status.name == containers::RESOLVE)?;
+    let status = statuses.iter().find(|status| COMMANDS.contains(&status.name.as_str()))?;
     status.state.as_ref()?.terminated.as_ref()
 }
 
 fn success(pod: &Pod) -> Option<Outcome> {
-    let terminated = resolved(pod).filter(|terminated| terminated.exit_code == 0)?;
+    let terminated = command(pod).filter(|terminated| terminated.exit_code == 0)?;
     Outcome::read(terminated.message.as_deref()?).filter(|outcome| outcome.ok)
 }
 
@@ -72,13 +75,28 @@ fn failure(pod: &Pod, now: Timestamp) -> Cause {
             "pod {name}, container {container}: ended with exit code 0 and left no outcome; check that the image is \
              Modelwright's, and see: kubectl logs {name} -c {container}",
             name = pod::name(pod),
-            container = containers::RESOLVE
+            container = command_name(pod)
         ),
     )
 }
 
+/// The container whose words count.
+fn command_name(pod: &Pod) -> &str {
+    let statuses = pod.status.as_ref().and_then(|status| status.container_statuses.as_ref());
+    let mut names = statuses.into_iter().flatten().map(|status| status.name.as_str());
+    names.find(|name| COMMANDS.contains(name)).unwrap_or(containers::RESOLVE)
+}
+
+/// The condition that says that it is ending, or ended: the former is there before its pods are gone.
+pub(super) fn ending(job: &Job) -> Option<&JobCondition> {
+    let conditions = job.status.as_ref()?.conditions.as_ref()?;
+    conditions.iter().find(|condition| {
+        condition.status == "True" && matches!(condition.type_.as_str(), "FailureTarget" | "Failed")
+    })
+}
+
 /// The condition that says that it ended.
-fn finished(job: &Job) -> Option<&JobCondition> {
+pub(crate) fn finished(job: &Job) -> Option<&JobCondition> {
     let conditions = job.status.as_ref()?.conditions.as_ref()?;
     conditions.iter().find(|condition| {
         condition.status == "True" && matches!(condition.type_.as_str(), "Complete" | "Failed")
@@ -86,7 +104,7 @@ fn finished(job: &Job) -> Option<&JobCondition> {
 }
 
 /// It ended, and no pod is left that says how.
-fn without_words(job: &Job, ended: &JobCondition) -> Cause {
+pub(super) fn without_words(job: &Job, ended: &JobCondition) -> Cause {
     let name = job.metadata.name.as_deref().unwrap_or_default();
     let said = text::one_line(ended.message.as_deref().unwrap_or_default(), 300);
     let (reason, message) = match (ended.type_.as_str(), ended.reason.as_deref()) {

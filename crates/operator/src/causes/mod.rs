@@ -16,6 +16,7 @@ use modelwright_api::{
     conditions::{Cause, Reason},
 };
 
+pub mod autoscaler;
 mod container;
 mod creation;
 mod job;
@@ -25,8 +26,11 @@ pub(crate) mod samples;
 #[cfg(test)]
 mod tests;
 pub mod text;
+mod training;
 
 pub use creation::refused_creation;
+pub(crate) use job::finished;
+pub use training::TrainingJob;
 
 /// What a pod suffers from.
 #[derive(Clone, Debug, PartialEq)]
@@ -53,6 +57,13 @@ pub enum JobState {
     Succeeded(Box<Outcome>),
     /// It failed.
     Failed(Cause),
+}
+
+impl JobState {
+    /// Whether it is or will be at work.
+    pub fn is_at_work(&self) -> bool {
+        matches!(self, Self::Active(_) | Self::WithoutPod)
+    }
 }
 
 /// How bad a cause is: the later variant is the worse. A cause that more waiting cannot cure comes before one that it can, and
@@ -105,11 +116,38 @@ impl Found {
 /// The pod that is furthest from being ready and what it suffers from; `None` if all are ready or simply young.
 ///
 /// Pods that are being deleted do not count, and pods that ended for good count only where no other is left: they were
-/// replaced.
+/// replaced. But where those that replaced them are not ready yet and suffer from nothing, a pod that its kubelet gave up a
+/// short while ago tells what may become of them; and where there is nothing else, one that shall end and cannot.
 pub fn worst_pod<'a>(pods: impl IntoIterator<Item = &'a Pod>, now: Timestamp) -> Option<PodCause> {
-    let there: Vec<&Pod> = pods.into_iter().filter(|pod| pod.metadata.deletion_timestamp.is_none()).collect();
+    let (going, there): (Vec<&Pod>, Vec<&Pod>) =
+        pods.into_iter().partition(|pod| pod.metadata.deletion_timestamp.is_some());
     let (ended, live): (Vec<_>, Vec<_>) = there.into_iter().partition(|pod| pod::has_ended(pod));
-    worst(if live.is_empty() { &ended } else { &live }, now)
+    let found = worst(if live.is_empty() { &ended } else { &live }, now);
+    let evicted = || {
+        let evicted: Vec<&Pod> =
+            ended.iter().copied().filter(|pod| pod::was_just_evicted(pod, now)).collect();
+        let starting = live.iter().any(|pod| !is_ready(pod));
+        worst(&evicted, now).filter(|found| starting && !found.hopeless)
+    };
+    let held_up = || {
+        let first = going.iter().filter_map(|pod| Some((pod::name(pod), pod::end_held_up(pod)?)));
+        first.min_by_key(|(name, _)| *name).map(|(name, found)| found.placed(name))
+    };
+    found.or_else(evicted).or_else(held_up)
+}
+
+/// Why pods that answer will not do so for long: one of those given was removed a short while ago for what it wrote. They
+/// should be of one template, since another may have other limits.
+pub fn relapse<'a>(pods: impl IntoIterator<Item = &'a Pod>, now: Timestamp) -> Option<PodCause> {
+    let just = pods.into_iter().filter(|pod| pod::was_just_evicted(pod, now));
+    let first =
+        just.filter_map(|pod| Some((pod::name(pod), pod::overused(pod)?))).min_by_key(|(name, _)| *name);
+    first.map(|(name, found)| found.placed(name))
+}
+
+/// When the first of the pods that were removed a short while ago tells nothing more of those that replaced them.
+pub fn forgotten_at<'a>(pods: impl IntoIterator<Item = &'a Pod>, now: Timestamp) -> Option<Timestamp> {
+    pods.into_iter().filter_map(pod::tells_until).filter(|until| *until > now).min()
 }
 
 /// What one pod suffers from.
@@ -122,9 +160,19 @@ pub fn job_state<'a>(job: &Job, pods: impl IntoIterator<Item = &'a Pod>, now: Ti
     job::state(job, pods, now)
 }
 
+/// How far a Job is that trains, from itself and its pods.
+pub fn training_job<'a>(job: &Job, pods: impl IntoIterator<Item = &'a Pod>, now: Timestamp) -> TrainingJob {
+    training::state(job, pods, now)
+}
+
 /// The pods that a Job controls.
 pub fn pods_of_job<'a>(job: &Job, pods: impl IntoIterator<Item = &'a Pod>) -> Vec<&'a Pod> {
     pods.into_iter().filter(|pod| job::controls(job, pod)).collect()
+}
+
+/// When the last container of a Job's pods ended, as far as their nodes say.
+pub(crate) fn end_of_pods<'a>(job: &Job, pods: impl IntoIterator<Item = &'a Pod>) -> Option<Timestamp> {
+    pods_of_job(job, pods).into_iter().filter_map(container::last_end).max()
 }
 
 /// Why the cluster refuses to make a Deployment's pods, if it does: its quota or its admission.

@@ -4,6 +4,15 @@ use serde_json::{Value, json};
 
 use super::{samples::*, *};
 
+/// A status as the control plane leaves it when a node is not heard of.
+fn lost() -> Value {
+    let mut status = ready();
+    let conditions = status["conditions"].as_array_mut().unwrap();
+    conditions[1] = json!({"type": "Ready", "status": "False", "lastTransitionTime": "2026-11-27T11:59:00Z"});
+    conditions.push(json!({"type": "ContainersReady", "status": "True"}));
+    status
+}
+
 fn worst_of(status: &Value) -> Option<PodCause> {
     worst_pod([&server("bc-a", DIGEST, status)], now())
 }
@@ -108,6 +117,39 @@ fn worst_of(status: &Value) -> Option<PodCause> {
     json!({"phase": "Failed", "reason": "Evicted", "message": "The node was low on resource: memory."}),
     "Evicted", Class::Wait, None, false, "removed from its node (Evicted): The node was low on resource: memory."
 )]
+#[case::used_more_than_its_limit_of_storage(
+    json!({"phase": "Failed", "reason": "Evicted",
+        "message": "Pod ephemeral local storage usage exceeds the total limit of containers 10Mi. "}),
+    "Evicted", Class::Wait, None, false,
+    "unless you raise spec.serving.resources.limits.ephemeral-storage above what the files of the model take"
+)]
+#[case::container_wrote_more_than_its_limit(
+    json!({"phase": "Failed", "reason": "Evicted",
+        "message": "Container serve exceeded its local ephemeral storage limit \"10Mi\". "}),
+    "Evicted", Class::Wait, None, false, "unless you raise spec.serving.resources.limits.ephemeral-storage"
+)]
+#[case::volume_holds_more_than_its_limit(
+    json!({"phase": "Failed", "reason": "Evicted",
+        "message": "Usage of EmptyDir volume \"model\" exceeds the limit \"1Mi\". "}),
+    "Evicted", Class::Wait, None, false, "unless you raise the emptyDir.sizeLimit of that volume in podTemplate"
+)]
+#[case::disk_of_the_node_ran_short(
+    json!({"phase": "Failed", "reason": "Evicted",
+        "message": "The node was low on resource: ephemeral-storage. Threshold quantity: 10Gi, available: 9Gi. "}),
+    "Evicted", Class::Wait, None, false,
+    "free space on the node, and write what the files of the model take as spec.serving.resources.requests.ephemeral-storage"
+)]
+#[case::disk_full(
+    fetching(&crashed(73, &failure("DiskFull", "no space left to write /models/model.onnx"))),
+    "DiskFull", Class::Wait, Some("fetch"), false,
+    "no space left to write /models/model.onnx; the disk of its node is full: free space there, or let the pod go"
+)]
+#[case::waits_for_a_store_that_was_away_when_it_began(
+    fetching(&json!({"restartCount": 1, "started": true, "state": {"running": {"startedAt": "2026-11-27T11:51:00Z"}},
+        "lastState": {"terminated": {"exitCode": 69, "message": failure("ConnectionRefused", "s3://m: nothing listens")}}})),
+    "ConnectionRefused", Class::Transient, Some("fetch"), false, "container fetch: s3://m: nothing listens"
+)]
+#[case::node_lost(lost(), "NotReady", Class::Wait, None, false, "is not heard of since 2026-11-27T11:59:00Z")]
 #[case::preempted(
     json!({"phase": "Running", "conditions": [{"type": "DisruptionTarget", "status": "True",
         "reason": "PreemptionByScheduler", "message": "preempted by a higher priority"}]}),
@@ -198,6 +240,69 @@ fn pods_that_ended_count_only_where_no_other_is_left() {
     let young = server("bc-1", DIGEST, &json!({"phase": "Pending"}));
     assert_eq!(worst_pod([&evicted, &young], now()), None);
     assert_eq!(worst_pod([&evicted], now()).unwrap().cause.reason, "Evicted");
+}
+
+#[test]
+fn eviction_is_told_until_what_replaced_the_pod_is_ready_and_not_for_long() {
+    let evicted = |since: &str| {
+        let status = json!({"phase": "Failed", "reason": "Evicted", "message": "EmptyDir volume \"model\"",
+            "conditions": [{"type": "DisruptionTarget", "status": "True", "reason": "TerminationByKubelet",
+                "lastTransitionTime": since}]});
+        server("bc-0", DIGEST, &status)
+    };
+    let (young, there) =
+        (server("bc-1", DIGEST, &json!({"phase": "Pending"})), server("bc-2", DIGEST, &ready()));
+    let just = evicted("2026-11-27T11:59:00Z");
+    assert_eq!(worst_pod([&just, &young, &there], now()).unwrap().cause.reason, "Evicted");
+    assert_eq!(worst_pod([&just, &there], now()), None);
+    assert_eq!(worst_pod([&evicted("2026-11-27T11:50:00Z"), &young], now()), None);
+    // What the replacement itself suffers from tells more.
+    let unplaced = server("bc-1", DIGEST, &unscheduled("0/1 nodes are available."));
+    assert_eq!(worst_pod([&just, &unplaced], now()).unwrap().cause.reason, "Unschedulable");
+}
+
+#[test]
+fn eviction_without_a_condition_counts_from_when_the_pod_was_not_ready() {
+    // What a kubelet writes of a pod that exceeded its limit of storage.
+    let evicted = |said: &str| {
+        let status = json!({"phase": "Failed", "reason": "Evicted", "message": said, "conditions": [
+            {"type": "Ready", "status": "False", "reason": "PodFailed", "lastTransitionTime": "2026-11-27T11:59:00Z"}]});
+        server("bc-0", DIGEST, &status)
+    };
+    let (young, there) =
+        (server("bc-1", DIGEST, &json!({"phase": "Pending"})), server("bc-2", DIGEST, &ready()));
+    let over = evicted("Pod ephemeral local storage usage exceeds the total limit of containers 2Mi. ");
+    assert_eq!(worst_pod([&over, &young, &there], now()).unwrap().cause.reason, "Evicted");
+    assert!(relapse([&over, &there], now()).unwrap().cause.message.contains("unless you raise"));
+    let until = forgotten_at([&over, &there], now()).unwrap();
+    assert_eq!(until.to_string(), "2026-11-27T12:04:00Z");
+    assert_eq!((relapse([&over], until), forgotten_at([&over], until)), (None, None));
+    // The node had too little, which says nothing of the next.
+    assert_eq!(relapse([&evicted("The node was low on resource: memory.")], now()), None);
+}
+
+#[test]
+fn full_volume_in_memory_is_told_instead_of_the_disk() {
+    let status = fetching(&crashed(73, &failure("DiskFull", "no space left to write /models/model.onnx")));
+    let mut pod = server("bc-0", DIGEST, &status);
+    let volume = json!({"name": "model", "emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}});
+    pod.spec.as_mut().unwrap().volumes = Some(vec![serde_json::from_value(volume).unwrap()]);
+    let message = worst_pod([&pod], now()).unwrap().cause.message;
+    assert!(
+        message.contains("volume model is in memory and holds 1Mi: raise its emptyDir.sizeLimit"),
+        "{message}"
+    );
+}
+
+#[test]
+fn pod_that_cannot_end_because_its_node_is_lost_is_told_with_what_to_do() {
+    let mut going = server("bc-0", DIGEST, &lost());
+    going.metadata.deletion_timestamp = serde_json::from_value(json!("2026-11-27T11:59:30Z")).unwrap();
+    going.spec.as_mut().unwrap().node_name = Some("n1".into());
+    let there = server("bc-2", DIGEST, &ready());
+    let found = worst_pod([&going, &there], now()).unwrap();
+    assert!(found.cause.message.contains("node n1 does not confirm"), "{}", found.cause.message);
+    assert!(found.cause.message.ends_with("kubectl get node n1"), "{}", found.cause.message);
 }
 
 #[rstest]
@@ -309,4 +414,20 @@ fn evicted_pod_of_a_job_fails_it_for_now() {
         panic!("not failed")
     };
     assert_eq!((&*cause.reason, cause.class), ("Evicted", Class::Wait));
+}
+
+#[test]
+fn killed_sidecar_does_not_hide_what_the_container_beside_it_said() {
+    let ended = |name: &str, code: i32| {
+        json!({"name": name, "image": "i", "imageID": "", "ready": false, "restartCount": 0,
+            "state": {"terminated": {"exitCode": code, "reason": "Error"}}})
+    };
+    let pod = pod(&json!({
+        "metadata": {"name": "bc-train"},
+        "spec": {"restartPolicy": "Never", "containers": [{"name": "publish"}],
+            "initContainers": [{"name": "agent", "restartPolicy": "Always"}, {"name": "train"}]},
+        "status": {"phase": "Failed", "initContainerStatuses": [ended("agent", 137), ended("train", 3)]},
+    }));
+    let found = pod::cause(&pod, now()).unwrap();
+    assert_eq!(found.container.as_deref(), Some("train"), "{found:?}");
 }

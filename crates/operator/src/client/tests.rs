@@ -1,4 +1,3 @@
-use http::Response;
 use rstest::rstest;
 
 use super::*;
@@ -35,16 +34,33 @@ fn method_tells_the_verb(#[case] method: &str, #[case] content_type: &str, #[cas
 
 /// A client whose requests end here, and what is counted of them.
 fn watched(claim: Claim) -> (Client, Arc<Metrics>) {
-    let metrics = Metrics::shared();
+    let (client, metrics, _) = with_clock(claim);
+    (client, metrics)
+}
+
+fn with_clock(claim: Claim) -> (Client, Arc<Metrics>, Clock) {
+    let (metrics, clock) = (Metrics::shared(), Clock::default());
     let answering = tower::service_fn(|request: Request<Body>| async move {
         if request.uri().query() == Some("slow") {
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
         let body = http_body_util::Full::new(bytes::Bytes::from_static(b"{}"));
-        Ok::<_, std::convert::Infallible>(Response::new(body))
+        let answer = Response::builder().header("date", "Thu, 01 Jan 2099 00:00:00 GMT").body(body);
+        Ok::<_, std::convert::Infallible>(answer.unwrap())
     });
     let builder = ClientBuilder::new(answering, "default");
-    (builder.with_layer(&Watched { metrics: Arc::clone(&metrics), claim }).build(), metrics)
+    let watched = Watched { metrics: Arc::clone(&metrics), claim, clock: clock.clone() };
+    (builder.with_layer(&watched).build(), metrics, clock)
+}
+
+#[rstest]
+#[case("GET")]
+#[case("PUT")]
+#[tokio::test]
+async fn every_answer_tells_the_time_of_the_cluster(#[case] method: &str) {
+    let (client, _, clock) = with_clock(Claim::always());
+    client.request_text(request(method)).await.unwrap();
+    assert!(clock.now().to_string().starts_with("2099-01-01T00:0"), "{}", clock.now());
 }
 
 fn request(method: &str) -> Request<Vec<u8>> {

@@ -26,16 +26,19 @@ use tokio::sync::Semaphore;
 use tracing::{debug, info, warn};
 
 mod announcer;
+mod finalizer;
 mod memory;
 mod observer;
 mod pass;
 mod retry;
 mod starts;
 mod status;
+mod trainings;
 
 pub use observer::{Observer, Outcome};
 
 use crate::{
+    clock::Clock,
     error::Error,
     settings::Settings,
     stores::{Lists, ModelKey, Stores, Triggers, log_watch_error, scoped},
@@ -74,7 +77,8 @@ impl Default for Options {
 }
 
 impl Options {
-    fn scopes(&self) -> Vec<Option<String>> {
+    /// What to watch: each namespace, or `None` for all.
+    pub(crate) fn scopes(&self) -> Vec<Option<String>> {
         if self.watch_namespaces.is_empty() {
             return vec![None];
         }
@@ -85,9 +89,10 @@ impl Options {
     }
 }
 
-/// Runs the controller until `shutdown` ends; then running passes may end, and no new one begins.
+/// Runs the controller until `shutdown` ends; then running passes may end, and no new one begins. `clock` is that of the client.
 pub async fn run(
     client: Client,
+    clock: Clock,
     settings: Arc<Settings>,
     options: Options,
     observer: Arc<dyn Observer>,
@@ -113,6 +118,7 @@ pub async fn run(
     let context = Arc::new(Context {
         announcer: Announcer::start(client.clone()),
         client,
+        clock,
         settings,
         observer,
         stores,
@@ -120,6 +126,7 @@ pub async fn run(
         attempts: retry::Attempts::default(),
         written: memory::Written::default(),
         starts: starts::Starts::default(),
+        trainings: trainings::Trainings::default(),
         unreadable: std::sync::Mutex::default(),
         slots: Semaphore::new(usize::from(options.concurrency.max(1))),
         pass_timeout: options.pass_timeout,

@@ -19,13 +19,16 @@ use tracing::{debug, info, warn};
 use super::{
     Observer, Outcome,
     announcer::Announcer,
+    finalizer,
     memory::Written,
     retry::{Attempts, RESYNC, spread, until},
     starts::Starts,
     status,
+    trainings::Trainings,
 };
 use crate::{
     apply::{Applied, Failure, apply},
+    clock::Clock,
     error::{Error, ErrorClass, Refusal},
     plan::{Change, DeploymentChange, JobChanges, Plan, plan},
     report::{Announcement, Facts, Report, report},
@@ -36,6 +39,7 @@ use crate::{
 /// Everything that passes need.
 pub(super) struct Context {
     pub(super) client: Client,
+    pub(super) clock: Clock,
     pub(super) settings: Arc<Settings>,
     pub(super) observer: Arc<dyn Observer>,
     pub(super) stores: Stores,
@@ -44,6 +48,7 @@ pub(super) struct Context {
     pub(super) attempts: Attempts,
     pub(super) written: Written,
     pub(super) starts: Starts,
+    pub(super) trainings: Trainings,
     /// The resource versions of Models that could not be read, so that each is said once.
     pub(super) unreadable: Mutex<HashMap<ModelKey, Option<String>>>,
     /// How many passes may run at once, in all namespaces together.
@@ -111,14 +116,30 @@ async fn guarded(
 
 async fn pass(model: &Model, key: &ModelKey, context: &Context) -> Result<Passed, Error> {
     if model.metadata.deletion_timestamp.is_some() {
-        // Children go with their owner, and nothing new may be made.
-        return Ok(Passed::default());
+        // Children go with their owner, and nothing new may be made but what the finalizer waits for.
+        return context.finish(model, key).await;
     }
+    let unkept = match finalizer::keep(&context.client, model, key).await {
+        Ok(None) => None,
+        Ok(Some(changed)) => {
+            // What was answered counts until the watch shows it.
+            context.written.remember(key.clone(), changed);
+            context.triggers.changed(key.clone());
+            return Ok(Passed { changed: true, ..Passed::default() });
+        }
+        // Somebody else wrote meanwhile: there is a newer Model to look at.
+        Err(error) if error.class() == ErrorClass::Conflict => return Err(error),
+        Err(error) => {
+            warn!(model = %key, %error, "deletionPolicy cannot be kept up; all else goes on");
+            Some(error.class())
+        }
+    };
     if let Some(written) = context.written.take_children(key) {
         context.stores.show(&written).await;
     }
-    let now = Timestamp::now();
-    let observed = context.stores.observed(&key.namespace, &key.name);
+    let now = context.clock.now();
+    let mut observed = context.stores.observed(&key.namespace, &key.name);
+    observed.progress = context.trainings.told(key);
     let plan = plan(model, &observed, &context.settings, now);
     let Some(applied) = apply(&context.client, model, &observed, &plan).await else {
         return Ok(Passed::default());
@@ -134,10 +155,15 @@ async fn pass(model: &Model, key: &ModelKey, context: &Context) -> Result<Passed
     };
     let mut report = report(&facts);
     context.starts.complete(key, &mut report.status, &observed, &context.triggers);
-    let wrote = match context.write(model, key, &report).await? {
-        Status::Gone => return Ok(Passed::default()),
-        Status::AsItWas => false,
-        Status::Written => true,
+    let asks = context.trainings.follow(key, &plan.situation, &observed, &context.triggers);
+    let later = context.trainings.too_soon(key, model.status.as_ref(), &report.status);
+    let wrote = match later {
+        Some(_) => false,
+        None => match context.write(model, key, &report).await? {
+            Status::Gone => return Ok(Passed::default()),
+            Status::AsItWas => false,
+            Status::Written => true,
+        },
     };
     context.observer.reported(key, Some(&report.status));
     let Applied { failures, denials: _, written: _ } = applied;
@@ -146,8 +172,10 @@ async fn pass(model: &Model, key: &ModelKey, context: &Context) -> Result<Passed
             warn!(model = %key, child, %reason, message, "not written");
         }
     }
-    let failures = failures.iter().map(|failure| class(&failure.cause)).collect();
-    Ok(Passed { changed: wrote || writes(&plan), failures, look_again_at: plan.look_again_at })
+    let failures = failures.iter().map(|failure| class(&failure.cause)).chain(unkept).collect();
+    let pauses = asks.into_iter().chain(later).filter_map(|pause| now.checked_add(pause).ok());
+    let look_again_at = pauses.chain(plan.look_again_at).min();
+    Ok(Passed { changed: wrote || writes(&plan), failures, look_again_at })
 }
 
 /// What came of a status.
@@ -166,6 +194,7 @@ fn writes(plan: &Plan) -> bool {
         headless_service,
         disruption_budget,
         network_policy,
+        train_service,
         jobs: JobChanges { deleted, created, without_pod: _ },
         deployment,
         replicas,
@@ -178,6 +207,7 @@ fn writes(plan: &Plan) -> bool {
         || !matches!(headless_service, Change::Keep)
         || !matches!(disruption_budget, Change::Keep)
         || !matches!(network_policy, Change::Keep)
+        || !matches!(train_service, Change::Keep)
         || !deleted.is_empty()
         || created.is_some()
         || !matches!(deployment, DeploymentChange::Keep)
@@ -186,6 +216,19 @@ fn writes(plan: &Plan) -> bool {
 }
 
 impl Context {
+    /// Does what is next for a Model that is being deleted.
+    async fn finish(&self, model: &Model, key: &ModelKey) -> Result<Passed, Error> {
+        let now = self.clock.now();
+        let observed = self.stores.observed(&key.namespace, &key.name);
+        let done = finalizer::finish(&self.client, model, key, &observed, &self.settings, now).await?;
+        let finalizer::Finished { changed, announcement, failure, look_again_at } = done;
+        if let Some(announcement) = announcement {
+            info!(model = %key, reason = announcement.reason, note = announcement.note, "{}", announcement.action);
+            self.announcer.announce(key, model.uid(), &announcement);
+        }
+        Ok(Passed { changed, failures: failure.into_iter().collect(), look_again_at })
+    }
+
     /// Writes the status if it differs, and announces what changed.
     ///
     /// Nothing is announced unless the status was written: then it is a change, and the API server answers.
@@ -196,7 +239,10 @@ impl Context {
         }
         let result = status::write(&self.client, model, key, status).await;
         match result {
-            Ok(answer) => self.written.remember(key.clone(), answer),
+            Ok(answer) => {
+                self.written.remember(key.clone(), answer);
+                self.trainings.written(key);
+            }
             Err(error) if matches!(Refusal::of(&error), Refusal::NotFound | Refusal::NamespaceGone) => {
                 return Ok(Status::Gone);
             }
@@ -255,7 +301,7 @@ impl Context {
         // One pause for each Model: that of the class that is tried again first.
         let soonest = failures.into_iter().min_by_key(|class| urgency(*class));
         let retry = soonest.map(|class| self.attempts.failed(key, class, Instant::now()));
-        let asked = look_again_at.map(|at| until(at, Timestamp::now(), key));
+        let asked = look_again_at.map(|at| until(at, self.clock.now(), key));
         retry.into_iter().chain(asked).fold(spread(RESYNC, key), Duration::min)
     }
 
@@ -264,6 +310,7 @@ impl Context {
         self.attempts.forget(key);
         self.written.forget(key);
         self.starts.forget(key);
+        self.trainings.forget(key);
         self.unreadable.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
         self.observer.waiting(self.triggers.begin(key));
         self.observer.reported(key, None);

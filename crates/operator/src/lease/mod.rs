@@ -47,15 +47,45 @@ pub struct Settings {
     pub look_every: Duration,
 }
 
+impl Settings {
+    /// The shortest `duration`: its holder renews it every second.
+    pub const SHORTEST: Duration = Duration::from_secs(3);
+    /// The longest: so long nobody leads after the loss of a node.
+    pub const LONGEST: Duration = Duration::from_mins(5);
+
+    /// The times that belong to a Lease of this duration.
+    pub fn of(duration: Duration) -> Self {
+        Self {
+            duration,
+            renew_every: duration / 3,
+            deadline: duration / 3 * 2,
+            attempt: duration * 2 / 15,
+            retry_after: duration / 30,
+            look_every: duration * 2 / 15,
+        }
+    }
+}
+
 impl Default for Settings {
     fn default() -> Self {
-        Self {
-            duration: Duration::from_secs(15),
-            renew_every: Duration::from_secs(5),
-            deadline: Duration::from_secs(10),
-            attempt: Duration::from_secs(2),
-            retry_after: Duration::from_millis(500),
-            look_every: Duration::from_secs(2),
+        Self::of(Duration::from_secs(15))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_of_a_lease_keep_their_order_at_every_duration() {
+        for seconds in [3, 15, 300] {
+            let Settings { duration, renew_every, deadline, attempt, retry_after, look_every } =
+                Settings::of(Duration::from_secs(seconds));
+            assert!(retry_after < attempt && attempt < renew_every && look_every < renew_every);
+            assert!(renew_every + attempt < deadline && deadline < duration, "{seconds}");
         }
+        assert_eq!(Settings::default().renew_every, Duration::from_secs(5));
+        assert_eq!(Settings::default().deadline, Duration::from_secs(10));
+        assert_eq!(Settings::default().retry_after, Duration::from_millis(500));
     }
 }

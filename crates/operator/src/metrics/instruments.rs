@@ -8,7 +8,7 @@ use std::{
 
 use modelwright_api::{ModelStatus, conditions::ConditionType};
 
-use super::{Metrics, ModelCounts, PassOutcome};
+use super::{Metrics, ModelCounts, PassOutcome, TrainingOutcome, trainings::Seen};
 use crate::{
     controller::{Observer, Outcome},
     error::ErrorClass,
@@ -29,6 +29,10 @@ pub struct Instruments {
 struct Models {
     each: HashMap<ModelKey, ModelCounts>,
     all: ModelCounts,
+    /// Only of Models with a training.
+    trainings: HashMap<ModelKey, Seen>,
+    running: usize,
+    queued: usize,
 }
 
 impl Instruments {
@@ -63,12 +67,14 @@ impl Observer for Instruments {
     }
 
     fn reported(&self, model: &ModelKey, status: Option<&ModelStatus>) {
-        let counts = {
-            let mut models = self.models.lock().unwrap_or_else(PoisonError::into_inner);
-            models.change(model, status.map(counts));
-            models.all
-        };
-        self.metrics.models(counts);
+        let training = status.and_then(|status| status.training.as_ref());
+        let mut models = self.models.lock().unwrap_or_else(PoisonError::into_inner);
+        models.change(model, status.map(counts));
+        if let Some(outcome) = models.trained(model, Seen::of(training)) {
+            self.metrics.trained(outcome);
+        }
+        self.metrics.models(models.all);
+        self.metrics.trainings(models.running, models.queued);
     }
 }
 
@@ -89,6 +95,23 @@ impl Models {
     }
 }
 
+impl Models {
+    /// Takes over where a Model's training stands. Returns how an attempt ended, if one did.
+    fn trained(&mut self, model: &ModelKey, now: Seen) -> Option<TrainingOutcome> {
+        let before = self.trainings.remove(model).unwrap_or_default();
+        let moved = |all: usize, before: bool, now: bool| {
+            (all + usize::from(now)).saturating_sub(usize::from(before))
+        };
+        self.running = moved(self.running, before.running, now.running);
+        self.queued = moved(self.queued, before.queued, now.queued);
+        let ended = now.ended(&before);
+        if now != Seen::default() {
+            self.trainings.insert(model.clone(), now);
+        }
+        ended
+    }
+}
+
 fn counts(status: &ModelStatus) -> ModelCounts {
     let holds = |type_| usize::from(status.holds(type_));
     ModelCounts {
@@ -101,7 +124,7 @@ fn counts(status: &ModelStatus) -> ModelCounts {
 
 #[cfg(test)]
 mod tests {
-    use modelwright_api::status::{Condition, ConditionStatus};
+    use modelwright_api::status::{Condition, ConditionStatus, TrainingPhase, TrainingStatus};
 
     use super::*;
 
@@ -128,6 +151,37 @@ mod tests {
             "modelwright_models{state=\"Ready\"} 1",
             "modelwright_models{state=\"Progressing\"} 0",
             "modelwright_models{state=\"Unavailable\"} 0",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line}\n{text}");
+        }
+    }
+
+    #[test]
+    fn trainings_are_counted_as_they_begin_end_and_go() {
+        let metrics = Metrics::shared();
+        let instruments = Instruments::new(Arc::clone(&metrics), Health::new());
+        let training = |phase| ModelStatus {
+            training: Some(TrainingStatus {
+                phase: Some(phase),
+                job: Some("j".to_owned()),
+                ..TrainingStatus::default()
+            }),
+            ..ModelStatus::default()
+        };
+        let (a, b, c) = (ModelKey::new("n", "a"), ModelKey::new("n", "b"), ModelKey::new("n", "c"));
+        for model in [&a, &b, &c] {
+            instruments.reported(model, Some(&training(TrainingPhase::Training)));
+        }
+        instruments.reported(&a, Some(&training(TrainingPhase::Succeeded)));
+        instruments.reported(&a, Some(&training(TrainingPhase::Succeeded)));
+        instruments.reported(&b, Some(&training(TrainingPhase::Queued)));
+        instruments.reported(&c, None);
+        let text = metrics.text().unwrap();
+        for line in [
+            "modelwright_trainings_total{outcome=\"Succeeded\"} 1",
+            "modelwright_trainings_total{outcome=\"Failed\"} 0",
+            "modelwright_trainings_in_progress{state=\"Running\"} 0",
+            "modelwright_trainings_in_progress{state=\"Queued\"} 1",
         ] {
             assert!(text.lines().any(|found| found == line), "{line}\n{text}");
         }

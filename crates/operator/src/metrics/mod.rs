@@ -3,8 +3,10 @@
 
 mod instruments;
 mod process;
+mod trainings;
 
 pub use instruments::Instruments;
+pub use trainings::TrainingOutcome;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -65,6 +67,11 @@ struct OutcomeLabels {
 }
 
 #[derive(Clone, Debug, Eq, Hash, PartialEq, EncodeLabelSet)]
+struct TrainingLabels {
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, Eq, Hash, PartialEq, EncodeLabelSet)]
 struct ClassLabels {
     class: &'static str,
 }
@@ -101,6 +108,8 @@ pub struct Metrics {
     leader: Gauge,
     watch_restarts: Family<KindLabels, Counter>,
     models: Family<StateLabels, Gauge>,
+    trainings: Family<TrainingLabels, Counter>,
+    trainings_in_progress: Family<StateLabels, Gauge>,
     crd_outdated: Gauge,
 }
 
@@ -129,11 +138,16 @@ impl Metrics {
             leader: Gauge::default(),
             watch_restarts: Family::default(),
             models: Family::default(),
+            trainings: Family::default(),
+            trainings_in_progress: Family::default(),
             crd_outdated: Gauge::default(),
         };
         // What is rare is there from the beginning, so that an alert on its increase sees the first one.
         for outcome in [PassOutcome::Unchanged, PassOutcome::Changed, PassOutcome::Failed] {
             drop(metrics.passes.get_or_create(&OutcomeLabels { outcome }));
+        }
+        for outcome in TrainingOutcome::ALL {
+            drop(metrics.trainings.get_or_create(&TrainingLabels { outcome: outcome.as_str() }));
         }
         let registry = metrics.registered();
         Self { registry, ..metrics }
@@ -175,6 +189,18 @@ impl Metrics {
         ];
         for (state, count) in states {
             self.models.get_or_create(&StateLabels { state }).set(signed(count));
+        }
+    }
+
+    /// Counts an attempt at a training that ended.
+    pub fn trained(&self, outcome: TrainingOutcome) {
+        self.trainings.get_or_create(&TrainingLabels { outcome: outcome.as_str() }).inc();
+    }
+
+    /// How many trainings are at work, and how many wait for their queues.
+    pub fn trainings(&self, running: usize, queued: usize) {
+        for (state, count) in [("Running", running), ("Queued", queued)] {
+            self.trainings_in_progress.get_or_create(&StateLabels { state }).set(signed(count));
         }
     }
 
@@ -230,6 +256,16 @@ impl Metrics {
             self.models.clone(),
         );
         registry.register(
+            "modelwright_trainings",
+            "Attempts at trainings that ended, by what came of them",
+            self.trainings.clone(),
+        );
+        registry.register(
+            "modelwright_trainings_in_progress",
+            "Trainings that are at work or wait for their queues, by state",
+            self.trainings_in_progress.clone(),
+        );
+        registry.register(
             "modelwright_crd_outdated",
             "1 if the cluster's definition of Models lacks something that this operator knows, else 0",
             self.crd_outdated.clone(),
@@ -266,6 +302,8 @@ mod tests {
         metrics.watch_restarted("Pod");
         metrics.models(ModelCounts { ready: 5, progressing: 1, stalled: 2, unavailable: 3 });
         metrics.wrote("apply", "Deployment");
+        metrics.trained(TrainingOutcome::Refused);
+        metrics.trainings(2, 3);
         metrics.leads(true);
         let text = metrics.text().unwrap();
         for line in [
@@ -280,6 +318,10 @@ mod tests {
             "modelwright_models{state=\"Progressing\"} 1",
             "modelwright_models{state=\"Stalled\"} 2",
             "modelwright_models{state=\"Unavailable\"} 3",
+            "modelwright_trainings_total{outcome=\"Refused\"} 1",
+            "modelwright_trainings_total{outcome=\"Preempted\"} 0",
+            "modelwright_trainings_in_progress{state=\"Running\"} 2",
+            "modelwright_trainings_in_progress{state=\"Queued\"} 3",
             "modelwright_crd_outdated 0",
             "modelwright_build_info{version=",
             "process_start_time_seconds ",
@@ -298,6 +340,7 @@ mod tests {
         let metrics = Metrics::new();
         // A family of which nothing was counted yet is not in the text.
         metrics.models(ModelCounts::default());
+        metrics.trainings(0, 0);
         metrics.failed("x");
         metrics.wrote("x", "x");
         metrics.watch_restarted("x");

@@ -11,7 +11,9 @@ use k8s_openapi::api::{
     policy::v1::PodDisruptionBudget,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use modelwright_api::Model;
+use modelwright_api::{Model, training::progress::TrainingProgress};
+
+pub mod autoscalers;
 
 /// Every object in the cluster that has to do with one Model. An object is here if it carries our labels, whoever owns it.
 #[derive(Clone, Debug, Default)]
@@ -26,14 +28,31 @@ pub struct Observed {
     pub disruption_budget: Option<Arc<PodDisruptionBudget>>,
     /// Who may reach server pods.
     pub network_policy: Option<Arc<NetworkPolicy>>,
+    /// The headless Service of training pods.
+    pub train_service: Option<Arc<Service>>,
     /// The server pods' Deployment.
     pub deployment: Option<Arc<Deployment>>,
     /// The autoscaler of that Deployment.
     pub autoscaler: Option<Arc<HorizontalPodAutoscaler>>,
+    /// Autoscalers of others whose target is that Deployment or the Model, by name. They carry no label of ours.
+    pub other_autoscalers: Vec<Arc<HorizontalPodAutoscaler>>,
     /// Jobs, in no order.
     pub jobs: Vec<Arc<Job>>,
     /// Pods of servers and Jobs, in no order.
     pub pods: Vec<Arc<Pod>>,
+    /// What the pod that trains told of its progress, if one does: not from the cluster, and best effort.
+    pub progress: Option<Progress>,
+}
+
+/// What the pod of a training told when it was asked last.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Progress {
+    /// The Job whose pod was asked.
+    pub job: String,
+    /// What it told last, if it ever did.
+    pub told: Option<TrainingProgress>,
+    /// Why it does not tell now, if it was asked more than once in vain.
+    pub failure: Option<String>,
 }
 
 /// Whose an object is, seen from one Model.

@@ -5,7 +5,7 @@ use k8s_openapi::api::core::v1::{SecretVolumeSource, Volume};
 use modelwright_api::{
     Model,
     contract::paths,
-    serving::{Access, Serving},
+    serving::{Access, PayloadLogging, Serving},
 };
 
 use super::children::serving;
@@ -67,9 +67,18 @@ pub(super) fn secrets(model: &Model) -> impl Iterator<Item = Mounted<'_>> {
     keys.into_iter().chain(tls)
 }
 
-/// The options of `serve` about access.
+/// The options of `serve` about access and the log of payloads, which ask other servers.
 pub(super) fn arguments(serving: &Serving, settings: &Settings) -> Vec<String> {
-    let Some(access) = &serving.access else { return Vec::new() };
+    let jwt = serving.access.as_ref().is_some_and(|access| access.jwt.is_some());
+    let asks = jwt || serving.payload_logging.is_some();
+    let refuse = asks && settings.private_addresses == PrivateAddresses::Refuse;
+    let mut arguments = serving.access.as_ref().map_or_else(Vec::new, clients);
+    arguments.extend(serving.payload_logging.iter().flat_map(payload_logging));
+    arguments.extend(refuse.then(|| "--refuse-private".to_owned()));
+    arguments
+}
+
+fn clients(access: &Access) -> Vec<String> {
     let limits = access.limits.clone().unwrap_or_default();
     let number = |number: Option<i32>| number.map(|number| number.to_string());
     let path = |there: bool, path: &str| there.then(|| path.to_owned());
@@ -85,13 +94,24 @@ pub(super) fn arguments(serving: &Serving, settings: &Settings) -> Vec<String> {
         options.extend(jwt.audiences.iter().map(|audience| ("--jwt-audience", Some(audience.0.clone()))));
         options.push(("--jwks-uri", jwt.jwks_uri.clone()));
     }
-    let mut arguments: Vec<String> = options
-        .into_iter()
-        // One word, so that a value which begins with a dash is still one.
-        .filter_map(|(flag, value)| value.map(|value| format!("{flag}={value}")))
-        .collect();
-    if access.jwt.is_some() && settings.private_addresses == PrivateAddresses::Refuse {
-        arguments.push("--refuse-private".to_owned());
-    }
-    arguments
+    words(options)
+}
+
+/// The options of `serve` about the log of payloads.
+fn payload_logging(logging: &PayloadLogging) -> Vec<String> {
+    let PayloadLogging { url, mode, sample_percent, redact, max_bytes } = logging;
+    let mut options = vec![
+        ("--payload-log-url", Some(url.clone())),
+        ("--payload-log-mode", mode.map(|mode| format!("{mode:?}"))),
+        ("--payload-log-sample-percent", sample_percent.map(|percent| percent.to_string())),
+        ("--payload-log-max-bytes", max_bytes.map(|bytes| bytes.to_string())),
+    ];
+    options.extend(redact.iter().map(|name| ("--payload-log-redact", Some(name.0.clone()))));
+    words(options)
+}
+
+/// One word each, so that a value which begins with a dash is still one.
+fn words(options: Vec<(&str, Option<String>)>) -> Vec<String> {
+    let word = |(flag, value): (&str, Option<String>)| value.map(|value| format!("{flag}={value}"));
+    options.into_iter().filter_map(word).collect()
 }

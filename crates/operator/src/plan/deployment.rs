@@ -5,11 +5,11 @@
 //! | `rendered-from` | what the present template was made from |
 //! | `active` | what the pods were made from that served before it, and from then on that it serves itself; none on the first |
 //! | `rejected` | what was made, did not become ready, and shall not be made again |
+//! | `former` | the newest revision before this one that no gate refused; none where nothing else was served |
+//! | `refused` | why the gate refused the revision, which is here because somebody named it |
 //!
 //! A template is made anew only when what it is made from changes. An operator that would render the same otherwise changes
 //! nothing; it only repairs what it can compare, which is what it rendered itself.
-
-use std::collections::BTreeMap;
 
 use k8s_openapi::api::{
     apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment},
@@ -28,7 +28,7 @@ use serde::Serialize;
 
 use super::{
     DeploymentChange, Restore, Revision, RolloutState, drift, identity,
-    metadata::{Owner, selector, strings},
+    metadata::{Owner, selector},
     scale, server_pod,
 };
 use crate::{
@@ -37,51 +37,14 @@ use crate::{
     settings::{ImageRollout, Images, Platform, PrivateAddresses, Settings},
 };
 
+mod annotated;
+
+pub(super) use annotated::{Annotated, Former, Refusal, annotated};
+
 /// How many former templates are kept to go back to.
 const HISTORY: i32 = 5;
 /// How much of the operator's part of `rendered-from` is kept: it is only compared with itself.
 const OPERATOR_DIGITS: usize = 16;
-
-/// What a Deployment says of itself in its annotations.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct Annotated {
-    pub(super) revision: Revision,
-    pub(super) rendered_from: String,
-    pub(super) renderer: Option<String>,
-    pub(super) resolved_from: Option<String>,
-    pub(super) active: Option<String>,
-    pub(super) rejected: Option<String>,
-}
-
-impl Annotated {
-    /// Whether the present template's pods served once.
-    fn served(&self) -> bool {
-        self.active.as_deref() == Some(self.rendered_from.as_str())
-    }
-
-    /// What the pods were made from that served before, if the present ones did not yet.
-    fn former(&self) -> Option<&str> {
-        self.active.as_deref().filter(|_| !self.served())
-    }
-}
-
-/// What the present Deployment says of itself; `None` if there is none, or none that was rendered.
-pub(super) fn annotated(observed: &Observed) -> Option<Annotated> {
-    let all = observed.deployment.as_ref()?.metadata.annotations.as_ref()?;
-    let text = |key: &str| all.get(key).cloned();
-    Some(Annotated {
-        revision: Revision {
-            digest: text(annotations::DIGEST)?,
-            uri: text(annotations::URI)?,
-            retrievable: None,
-        },
-        rendered_from: text(annotations::RENDERED_FROM)?,
-        renderer: text(annotations::RENDERER),
-        resolved_from: text(annotations::RESOLVED_FROM),
-        active: text(annotations::ACTIVE),
-        rejected: text(annotations::REJECTED),
-    })
-}
 
 /// The Model's part of what a template is made from. Whatever changes pods must be here, and nothing else.
 #[derive(Serialize)]
@@ -137,6 +100,14 @@ fn is_as_wanted(present: &str, wanted: &str, rollout: ImageRollout) -> bool {
     }
 }
 
+/// What is remembered of what a new template comes after.
+#[derive(Default)]
+struct Before {
+    active: Option<String>,
+    former: Option<Former>,
+    refused: Option<Refusal>,
+}
+
 /// What the planning of a Deployment looks at.
 pub(super) struct View<'a> {
     pub(super) model: &'a Model,
@@ -147,6 +118,8 @@ pub(super) struct View<'a> {
     /// The identity of what the source was asked, and the digest that it was answered with, if it was.
     pub(super) resolved_from: &'a str,
     pub(super) resolved: Option<&'a str>,
+    /// Why the gate refused the wanted revision, if it did.
+    pub(super) refused: Option<Refusal>,
     pub(super) now: jiff::Timestamp,
 }
 
@@ -155,7 +128,7 @@ impl View<'_> {
     pub(super) fn plan(&self, wanted: Option<&Revision>) -> Result<(DeploymentChange, RolloutState), Cause> {
         let Some(deployment) = &self.observed.deployment else {
             // With no pods wanted none is made: there is nothing to remember that its Job does not say.
-            return match wanted.filter(|_| scale::wanted(self.model) != Some(0)) {
+            return match wanted.filter(|_| !scale::wants_none(self.model)) {
                 Some(wanted) => self.first(wanted),
                 None => Ok((DeploymentChange::Keep, RolloutState::Absent)),
             };
@@ -176,11 +149,9 @@ impl View<'_> {
                 let state = RolloutState::RolledBack { rejected: wanted.clone(), cause: None };
                 return Ok((self.repair(deployment, &present)?, state));
             }
-            // Pods that never served are nothing to go back to; then those before them are, if there were any.
-            let served = self.state(deployment, &present) == RolloutState::Settled;
-            let active = if served { Some(present.rendered_from.clone()) } else { present.active.clone() };
-            let state = if active.is_some() { RolloutState::Candidate } else { RolloutState::First };
-            return Ok((self.render(wanted, &wanted_from, active.as_deref())?, state));
+            let before = self.before(deployment, &present);
+            let state = if before.active.is_some() { RolloutState::Candidate } else { RolloutState::First };
+            return Ok((self.render(wanted, &wanted_from, before)?, state));
         }
         self.settle(deployment, &present)
     }
@@ -188,7 +159,21 @@ impl View<'_> {
     /// The first template that there ever was.
     fn first(&self, wanted: &Revision) -> Result<(DeploymentChange, RolloutState), Cause> {
         let rendered_from = rendered_from(self.model, self.settings, wanted);
-        Ok((self.render(wanted, &rendered_from, None)?, RolloutState::First))
+        Ok((self.render(wanted, &rendered_from, Before::default())?, RolloutState::First))
+    }
+
+    /// What a new template has before it. Pods that never served are nothing to go back to; then those before them are, if there
+    /// were any.
+    fn before(&self, deployment: &Deployment, present: &Annotated) -> Before {
+        if self.state(deployment, present) == RolloutState::Settled {
+            let active = Some(present.rendered_from.clone());
+            return Before { active, former: present.unrefused(), refused: present.refused.clone() };
+        }
+        Before {
+            active: present.active.clone(),
+            former: present.former.clone(),
+            refused: present.refused.clone(),
+        }
     }
 
     /// The template is the wanted one: its pods become ready, or do not, or were.
@@ -198,7 +183,7 @@ impl View<'_> {
         present: &Annotated,
     ) -> Result<(DeploymentChange, RolloutState), Cause> {
         let state = self.state(deployment, present);
-        let change = match (&state, present.former()) {
+        let change = match (&state, present.pods_before()) {
             (RolloutState::RolledBack { cause: Some(cause), .. }, Some(former)) => {
                 DeploymentChange::Restore(Restore {
                     rendered_from: former.to_owned(),
@@ -221,7 +206,7 @@ impl View<'_> {
         if present.served() || is_settled(deployment) || self.first_served(present) {
             return RolloutState::Settled;
         }
-        match (present.former(), self.failure(&present.rendered_from)) {
+        match (present.pods_before(), self.failure(&present.rendered_from)) {
             (Some(_), Some(cause)) => {
                 RolloutState::RolledBack { rejected: present.revision.clone(), cause: Some(cause) }
             }
@@ -292,7 +277,7 @@ impl View<'_> {
         &self,
         revision: &Revision,
         rendered_from: &str,
-        active: Option<&str>,
+        before: Before,
     ) -> Result<DeploymentChange, Cause> {
         let template = self.template(revision, rendered_from)?;
         let written = Annotated {
@@ -300,10 +285,19 @@ impl View<'_> {
             rendered_from: rendered_from.to_owned(),
             renderer: Some(self.settings.version.clone()),
             resolved_from: self.answers(revision).map(str::to_owned),
-            active: active.map(str::to_owned),
+            active: before.active,
             rejected: None,
+            former: before.former.filter(|former| former.digest != revision.digest),
+            // Until the new pods serve, the former may be put back.
+            refused: self
+                .refusal_of(revision)
+                .or(before.refused.filter(|refused| refused.digest != revision.digest)),
         };
         Ok(DeploymentChange::Apply(Box::new(self.object(&written, template))))
+    }
+
+    fn refusal_of(&self, revision: &Revision) -> Option<Refusal> {
+        self.refused.clone().filter(|refused| refused.digest == revision.digest)
     }
 
     /// The question that this revision answers, if it answers the present one.
@@ -324,7 +318,9 @@ impl View<'_> {
     /// Writes the Deployment again if somebody changed what we wrote.
     fn repair(&self, deployment: &Deployment, present: &Annotated) -> Result<DeploymentChange, Cause> {
         let desired = self.desired(deployment, present)?;
-        Ok(if drift::is_current(&desired, deployment) {
+        // What is left out of what is applied is taken off, and no comparison of what is applied sees that.
+        let cleared = present.refused.is_some() && !is_refused(&desired);
+        Ok(if drift::is_current(&desired, deployment) && !cleared {
             DeploymentChange::Keep
         } else {
             DeploymentChange::Apply(Box::new(desired))
@@ -341,9 +337,15 @@ impl View<'_> {
             _ => self.template(&present.revision, &present.rendered_from)?,
         };
         let mut written = present.clone();
+        let is_own = |refused: &Refusal| refused.digest == present.revision.digest;
         if let Some(question) = self.answers(&present.revision) {
-            // Asked again, the source gave the same answer.
+            // Asked again, the source gave the same answer, and the gate perhaps another one.
             written.resolved_from = Some(question.to_owned());
+            written.refused =
+                self.refusal_of(&present.revision).or(written.refused.filter(|known| !is_own(known)));
+        }
+        if present.served() {
+            written.refused = written.refused.filter(is_own);
         }
         Ok(self.object(&written, template))
     }
@@ -368,24 +370,10 @@ impl View<'_> {
     }
 }
 
-impl Annotated {
-    fn annotations(&self) -> BTreeMap<String, String> {
-        let mut all = strings([
-            (annotations::REVISION, names::revision_id(&self.revision.digest)),
-            (annotations::DIGEST, self.revision.digest.as_str()),
-            (annotations::URI, self.revision.uri.as_str()),
-            (annotations::RENDERED_FROM, self.rendered_from.as_str()),
-        ]);
-        let optional = [
-            (annotations::RENDERER, &self.renderer),
-            (annotations::RESOLVED_FROM, &self.resolved_from),
-            (annotations::ACTIVE, &self.active),
-            (annotations::REJECTED, &self.rejected),
-        ];
-        let written = optional.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value.clone()?)));
-        all.extend(written);
-        all
-    }
+/// Whether it says that a gate refused a revision.
+fn is_refused(deployment: &Deployment) -> bool {
+    let all = deployment.metadata.annotations.as_ref();
+    all.is_some_and(|all| all.contains_key(annotations::REFUSED))
 }
 
 fn strategy(rollout: &ResolvedRollout) -> DeploymentStrategy {
@@ -443,7 +431,7 @@ pub(super) fn as_it_is(observed: &Observed) -> RolloutState {
         (Some(deployment), Some(present)) if present.served() || is_settled(deployment) => {
             RolloutState::Settled
         }
-        (Some(_), Some(present)) if present.former().is_some() => RolloutState::Candidate,
+        (Some(_), Some(present)) if present.pods_before().is_some() => RolloutState::Candidate,
         (Some(_), _) => RolloutState::First,
     }
 }

@@ -7,6 +7,7 @@ use modelwright_api::{
     contract::annotations,
     model::{CopyTo, SecretReference},
     serving::ExecutionProvider,
+    training::{Beat, Builtin, Requirement, TrainingContainer, TrainingData},
 };
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
@@ -32,13 +33,48 @@ pub(super) fn resolved_from(model: &Model) -> Option<String> {
         credentials: source.credentials_secret_ref.as_ref(),
         copy_to: source.copy_to.as_ref(),
         execution_provider: serving.and_then(|serving| serving.execution_provider).unwrap_or_default(),
-        resolve_at: model
-            .metadata
-            .annotations
-            .as_ref()
-            .and_then(|annotations| annotations.get(annotations::RESOLVE_AT))
-            .map(String::as_str),
+        resolve_at: annotation(model, annotations::RESOLVE_AT),
     }))
+}
+
+/// What decides what a training gives and whether its gate lets it pass. Neither credentials nor when, where and how long it runs
+/// do.
+#[derive(Serialize)]
+struct Trained<'a> {
+    data: TrainingData,
+    builtin: Option<Builtin>,
+    container: Option<&'a TrainingContainer>,
+    output: Option<&'a str>,
+    require: &'a [Requirement],
+    beat: Option<Beat>,
+    retrain_at: Option<&'a str>,
+}
+
+/// The identity of what this Model's training is asked for: 64 hexadecimal digits; `None` without a training.
+pub(super) fn trained_from(model: &Model) -> Option<String> {
+    let training = model.spec.training.as_ref()?;
+    let mut data = TrainingData { poll_interval: None, ..training.data.clone() };
+    let validation = data.validation.as_mut().and_then(|validation| validation.source.as_mut());
+    let test = data.test.as_mut().map(|test| &mut test.source);
+    for source in validation.into_iter().chain(test).chain([&mut data.source]) {
+        source.credentials_secret_ref = None;
+    }
+    let gate = training.gate.as_ref();
+    Some(sha256(&Trained {
+        data,
+        // Results do not depend on the number of threads.
+        builtin: training.builtin.clone().map(|builtin| Builtin { threads: None, ..builtin }),
+        container: training.container.as_ref(),
+        output: training.output.as_ref().map(|output| output.uri.as_str()),
+        require: gate.map_or(&[], |gate| &gate.require),
+        beat: gate.and_then(|gate| gate.beat),
+        retrain_at: annotation(model, annotations::RETRAIN_AT),
+    }))
+}
+
+/// An annotation of the Model.
+pub(super) fn annotation<'a>(model: &'a Model, key: &str) -> Option<&'a str> {
+    model.metadata.annotations.as_ref()?.get(key).map(String::as_str)
 }
 
 /// The sha256 of a value's canonical JSON (RFC 8785), as 64 hexadecimal digits.

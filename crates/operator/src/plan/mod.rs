@@ -26,11 +26,13 @@ use serde::Serialize;
 pub use self::access::service_url;
 use self::{metadata::Owner, verbatim::verbatim};
 use crate::{
+    causes,
     observe::{Observed, Ownership, ownership},
     settings::Settings,
 };
 
 mod access;
+mod attempts;
 mod autoscaler;
 mod children;
 mod deployment;
@@ -38,13 +40,16 @@ mod drift;
 mod identity;
 mod metadata;
 pub mod offline;
+mod origin;
 mod overlay;
 mod pods;
 mod resolve_job;
+pub(crate) mod retention;
 mod revision;
-mod scale;
+pub(crate) mod scale;
 mod server_pod;
 mod source;
+pub mod training;
 mod verbatim;
 
 /// What is to be written about one Model, in this order.
@@ -60,6 +65,8 @@ pub struct Plan {
     pub disruption_budget: Change<PodDisruptionBudget>,
     /// Who may reach server pods.
     pub network_policy: Change<NetworkPolicy>,
+    /// The headless Service through which training pods find each other.
+    pub train_service: Change<Service>,
     /// Jobs.
     pub jobs: JobChanges,
     /// The Deployment, but for its replicas.
@@ -128,6 +135,8 @@ pub struct Situation {
     pub blocked: Option<Cause>,
     /// What is going on with the source.
     pub source: SourceState,
+    /// Where the training stands, if the Model has one.
+    pub training: Option<training::TrainingSituation>,
     /// What the source was found to hold, the newest that is known for the source as it is written.
     pub resolution: Option<Resolution>,
     /// The revision that shall be served.
@@ -138,6 +147,8 @@ pub struct Situation {
     pub rollout: RolloutState,
     /// The revision of the pods that the Deployment makes now, as its annotations say.
     pub deployed: Option<Revision>,
+    /// Why the gate refused that revision, where it is served all the same, because somebody named it.
+    pub overridden: Option<Cause>,
     /// How many pods there shall be; `None` where an autoscaler decides.
     pub replicas: Option<i32>,
 }
@@ -197,6 +208,8 @@ pub struct Resolution {
     pub checked_at: Option<Timestamp>,
     /// What the model says of itself, if that is still known.
     pub facts: Option<ModelFacts>,
+    /// Why the gate refused it, where it is the wanted one all the same, because `spec.rollout.revision` names it.
+    pub refused: Option<Cause>,
 }
 
 /// What is going on with the Deployment.
@@ -253,20 +266,11 @@ struct Pass<'a> {
 impl Pass<'_> {
     fn plan(&self) -> Result<Plan, Cause> {
         let Pass { model, observed, settings, now, owner } = self;
-        let Some((source, resolved_from)) = model.spec.source.as_ref().zip(identity::resolved_from(model))
-        else {
-            return Err(Cause::new(
-                Reason::TrainingUnsupported,
-                "training in a cluster comes with a later version; train with modelwright run, and write the published \
-                 revision as spec.source",
-            ));
-        };
+        let question = origin::question(model)?;
         self.check_owners()?;
         let rollout = model.rollout().map_err(|error| invalid(&error))?;
         let children = self.children()?;
-        let source_view =
-            source::View { model, owner, observed, settings, resolved_from: &resolved_from, now: *now };
-        let found = source_view.plan(source)?;
+        let mut found = self.find(&question, rollout.revision.as_deref())?;
         let deployed = deployment::annotated(observed);
         let (wanted, pinned) = revision::wanted(
             model,
@@ -280,12 +284,16 @@ impl Pass<'_> {
             observed,
             settings,
             rollout: &rollout,
-            resolved_from: &resolved_from,
+            resolved_from: &question,
             resolved: found.resolution.as_ref().map(|known| known.revision.digest.as_str()),
+            refused: wanted.as_ref().and_then(|wanted| {
+                revision::refusal(model, wanted, found.resolution.as_ref(), deployed.as_ref())
+            }),
             now: *now,
         };
         let (deployment, state) = view.plan(wanted.as_ref())?;
         let scale = scale::plan(model, observed, &deployment);
+        self.retain(&mut found, wanted.as_ref(), deployed.as_ref(), &state);
         Ok(Plan {
             jobs: found.jobs,
             deployment,
@@ -293,23 +301,44 @@ impl Pass<'_> {
             autoscaler: scale::autoscaler(children.autoscaler, observed),
             situation: Situation {
                 blocked: None,
-                source: found.state,
+                source: found.source,
+                training: found.training,
                 resolution: found.resolution,
                 wanted,
                 pinned,
                 rollout: state,
+                overridden: deployed.as_ref().and_then(|deployed| deployed.refusal().cloned()),
                 deployed: deployed.map(|deployed| deployed.revision),
                 replicas: scale.wanted,
             },
-            look_again_at: found.look_again_at,
+            look_again_at: [found.look_again_at, self.autoscaler_settles(), self.evictions_are_forgotten()]
+                .into_iter()
+                .flatten()
+                .min(),
             ..children.plan
         })
     }
 
+    /// When an autoscaler that does not act yet is past the time in which that is usual.
+    fn autoscaler_settles(&self) -> Option<Timestamp> {
+        let failure = causes::autoscaler::failure(self.observed.autoscaler.as_deref()?)?;
+        failure.settled_at(&self.observed.pods).filter(|at| *at > self.now)
+    }
+
+    /// When a removed pod is no longer told of.
+    fn evictions_are_forgotten(&self) -> Option<Timestamp> {
+        causes::forgotten_at(self.observed.pods.iter().map(AsRef::as_ref), self.now)
+    }
+
     /// What is there, for the report about a spec that cannot be carried out.
     fn as_it_is(&self) -> Situation {
-        let deployed = deployment::annotated(self.observed).map(|deployed| deployed.revision);
-        Situation { rollout: deployment::as_it_is(self.observed), deployed, ..Situation::default() }
+        let deployed = deployment::annotated(self.observed);
+        Situation {
+            rollout: deployment::as_it_is(self.observed),
+            overridden: deployed.as_ref().and_then(|deployed| deployed.refusal().cloned()),
+            deployed: deployed.map(|deployed| deployed.revision),
+            ..Situation::default()
+        }
     }
 
     /// The children that do not depend on the source.
@@ -331,9 +360,19 @@ impl Pass<'_> {
                 observed.disruption_budget.as_ref(),
             ),
             network_policy: change(policy, observed.network_policy.as_ref()),
+            train_service: self.train_service(),
             ..Plan::default()
         };
         Ok(Children { plan, autoscaler: autoscaler::autoscaler(model, owner)? })
+    }
+
+    /// The Service of pods that train together. Once made it stays as long as its Model: it costs nothing, and the operator needs
+    /// no right to delete Services.
+    fn train_service(&self) -> Change<Service> {
+        match training::nodes::service(self.model, &self.owner) {
+            None => Change::Keep,
+            desired => change(desired, self.observed.train_service.as_ref()),
+        }
     }
 
     /// Refuses to write what somebody else owns.
@@ -344,10 +383,13 @@ impl Pass<'_> {
             headless_service,
             disruption_budget,
             network_policy,
+            train_service,
             deployment,
             autoscaler,
+            other_autoscalers: _,
             jobs: _,
             pods: _,
+            progress: _,
         } = self.observed;
         let metadata = [
             ("ServiceAccount", service_account.as_ref().map(|child| &child.metadata)),
@@ -355,6 +397,7 @@ impl Pass<'_> {
             ("Service", headless_service.as_ref().map(|child| &child.metadata)),
             ("PodDisruptionBudget", disruption_budget.as_ref().map(|child| &child.metadata)),
             ("NetworkPolicy", network_policy.as_ref().map(|child| &child.metadata)),
+            ("Service", train_service.as_ref().map(|child| &child.metadata)),
             ("Deployment", deployment.as_ref().map(|child| &child.metadata)),
             ("HorizontalPodAutoscaler", autoscaler.as_ref().map(|child| &child.metadata)),
         ];

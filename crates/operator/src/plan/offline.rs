@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use modelwright_api::{
     Model,
     conditions::Cause,
-    status::{ModelStatus, SourceStatus},
+    status::{ModelStatus, SourceStatus, TrainingStatus},
 };
 use serde::Serialize;
 use serde_json::Value;
@@ -34,6 +34,7 @@ pub fn children(model: &Model, settings: &Settings, now: Timestamp) -> Result<Ve
         headless_service,
         disruption_budget,
         network_policy,
+        train_service,
         jobs,
         deployment: _,
         replicas: _,
@@ -47,6 +48,7 @@ pub fn children(model: &Model, settings: &Settings, now: Timestamp) -> Result<Ve
     push(&mut children, &headless_service);
     push(&mut children, &disruption_budget);
     push(&mut children, &network_policy);
+    push(&mut children, &train_service);
     children.extend(jobs.created.iter().filter_map(|job| serde_json::to_value(job).ok()));
 
     resolve(&mut model);
@@ -61,14 +63,23 @@ pub fn children(model: &Model, settings: &Settings, now: Timestamp) -> Result<Ve
     Ok(children)
 }
 
-/// Lets the source be resolved, to the digest that is pinned or to one that nobody knows yet.
+/// Lets the source be resolved, or the training end, to the digest that is pinned or to one that nobody knows yet.
 fn resolve(model: &mut Model) {
+    if let Some(trained_from) = identity::trained_from(model) {
+        let training = TrainingStatus {
+            trained_from: Some(trained_from),
+            revision: Some(UNKNOWN_DIGEST.to_owned()),
+            ..TrainingStatus::default()
+        };
+        model.status = Some(ModelStatus { training: Some(training), ..ModelStatus::default() });
+        return;
+    }
     let Some((source, resolved_from)) = model.spec.source.clone().zip(identity::resolved_from(model)) else {
         return;
     };
     let digest = source.digest.as_deref().unwrap_or(UNKNOWN_DIGEST);
     let uri = match &source.copy_to {
-        Some(copy) => super::source::copied(&copy.uri, digest),
+        Some(copy) => super::source::published_at(&copy.uri, digest),
         None => source.uri.clone(),
     };
     model.status = Some(ModelStatus {

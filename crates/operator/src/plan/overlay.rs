@@ -16,9 +16,6 @@ use serde_json::{Value, json};
 
 use super::{drift, verbatim};
 
-/// Our containers in the pods of any role: an overlay for all pods may speak of one that this pod does not have.
-const OURS: [&str; 3] = [containers::FETCH, containers::SERVE, containers::RESOLVE];
-
 /// Lays the overlays over a template, in their order.
 pub(super) fn merge(
     mut template: PodTemplateSpec,
@@ -29,10 +26,12 @@ pub(super) fn merge(
         let mut overlay: PodTemplateSpec = verbatim::verbatim(written, path, Reason::InvalidPodTemplate)?;
         leave_out_others(&mut overlay, &template);
         check_names(&overlay, path)?;
+        check_lists(&overlay, &template, path)?;
         let needed = needed(&template);
+        let commanded = with_command(&template);
         let volumes = template.spec.as_ref().and_then(|spec| spec.volumes.clone()).unwrap_or_default();
         template.merge_from(overlay);
-        check_needed(&needed, &template, path)?;
+        check_needed(&needed, &commanded, &template, path)?;
         check_volumes(&volumes, &template, path)?;
     }
     Ok(template)
@@ -42,8 +41,9 @@ pub(super) fn merge(
 fn leave_out_others(overlay: &mut PodTemplateSpec, template: &PodTemplateSpec) {
     let Some(spec) = &mut overlay.spec else { return };
     let here: Vec<String> = containers_of(template).map(|container| container.name.clone()).collect();
-    let keep =
-        |container: &Container| here.contains(&container.name) || !OURS.contains(&container.name.as_str());
+    let keep = |container: &Container| {
+        here.contains(&container.name) || !containers::ALL.contains(&container.name.as_str())
+    };
     spec.containers.retain(keep);
     if let Some(init) = &mut spec.init_containers {
         init.retain(keep);
@@ -60,11 +60,31 @@ fn check_names(overlay: &PodTemplateSpec, path: &str) -> Result<(), Cause> {
         return Err(Cause::new(
             Reason::InvalidPodTemplate,
             format!(
-                "{path}: a container has no name; write serve, fetch or resolve to change ours, or a new name"
+                "{path}: a container has no name; write serve, fetch, resolve or train to change ours, or a new name"
             ),
         ));
     }
     Ok(())
+}
+
+/// A container is merged with the one of its name in the same list, so one of ours in the other list would be another one.
+fn check_lists(overlay: &PodTemplateSpec, template: &PodTemplateSpec, path: &str) -> Result<(), Cause> {
+    let (Some(written), Some(spec)) = (&overlay.spec, &template.spec) else { return Ok(()) };
+    let (mains, inits) = (written.containers.as_slice(), written.init_containers.as_deref());
+    let has = |list: &[Container], name: &str| list.iter().any(|container| container.name == name);
+    let init_here = |name: &str| has(spec.init_containers.as_deref().unwrap_or_default(), name);
+    let misplaced =
+        mains.iter().find(|container| init_here(&container.name)).map(|at| (at, "initContainers"));
+    let misplaced = misplaced.or_else(|| {
+        let found = inits?.iter().find(|container| has(&spec.containers, &container.name));
+        found.map(|at| (at, "containers"))
+    });
+    let Some((container, list)) = misplaced else { return Ok(()) };
+    let message = format!(
+        "{path}: the container {} is one of spec.{list} in these pods; write it there",
+        container.name
+    );
+    Err(Cause::new(Reason::InvalidPodTemplate, message))
 }
 
 /// The part of a template that must be there unchanged: how pods are found, and what our containers are told.
@@ -73,6 +93,7 @@ fn needed(template: &PodTemplateSpec) -> Value {
     let part = |container: &Container| {
         json!({
             "name": container.name,
+            "command": container.command,
             "args": container.args,
             "env": container.env,
             "ports": container.ports,
@@ -92,7 +113,25 @@ fn needed(template: &PodTemplateSpec) -> Value {
     })
 }
 
-fn check_needed(needed: &Value, template: &PodTemplateSpec, path: &str) -> Result<(), Cause> {
+/// The containers that have a command: only a user's own does, which says it in the spec.
+fn with_command(template: &PodTemplateSpec) -> Vec<String> {
+    let all = containers_of(template).filter(|container| container.command.is_some());
+    all.map(|container| container.name.clone()).collect()
+}
+
+/// Whether a container runs an image of ours: all of our names do, but for `train` beside an agent.
+fn is_ours(template: &PodTemplateSpec, container: &Container) -> bool {
+    let users = container.name == containers::TRAIN
+        && containers_of(template).any(|other| other.name == containers::AGENT);
+    containers::ALL.contains(&container.name.as_str()) && !users
+}
+
+fn check_needed(
+    needed: &Value,
+    commanded: &[String],
+    template: &PodTemplateSpec,
+    path: &str,
+) -> Result<(), Cause> {
     let refuse = |field: &str| {
         let own_field = match field {
             "spec.serviceAccountName" => "; write spec.serviceAccountName of the Model instead",
@@ -107,13 +146,16 @@ fn check_needed(needed: &Value, template: &PodTemplateSpec, path: &str) -> Resul
     if let Some(field) = drift::first_difference(needed, &merged) {
         return refuse(&field);
     }
-    for container in containers_of(template).filter(|container| OURS.contains(&container.name.as_str())) {
+    for container in
+        containers_of(template).filter(|container| containers::ALL.contains(&container.name.as_str()))
+    {
+        let ours = is_ours(template, container);
         let added = [
-            ("command", container.command.is_some()),
+            ("command", container.command.is_some() && !commanded.contains(&container.name)),
             // Everything of a Secret would get in, credentials into `serve` too.
-            ("envFrom", container.env_from.is_some()),
+            ("envFrom", ours && container.env_from.is_some()),
             // ONNX Runtime would report to its makers.
-            ("env[ORT_DISABLE_TELEMETRY]", has_variable(container, environment::NO_TELEMETRY)),
+            ("env[ORT_DISABLE_TELEMETRY]", ours && has_variable(container, environment::NO_TELEMETRY)),
         ];
         if let Some((field, _)) = added.into_iter().find(|(_, added)| *added) {
             return refuse(&format!("spec.containers[{}].{field}", container.name));
@@ -126,22 +168,33 @@ fn has_variable(container: &Container, name: &str) -> bool {
     container.env.iter().flatten().any(|variable| variable.name == name)
 }
 
-/// A volume with two sources is none; one of ours has its one.
+/// A volume with two sources is none; one of ours has its one. Of an empty folder of ours may be said where it is and how much
+/// it holds.
 fn check_volumes(before: &[Volume], template: &PodTemplateSpec, path: &str) -> Result<(), Cause> {
     let after = template.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
     let changed = after
         .into_iter()
-        .find(|volume| before.iter().any(|ours| ours.name == volume.name && ours != *volume));
+        .find(|volume| before.iter().any(|ours| ours.name == volume.name && *ours != without_size(volume)));
     match changed {
         None => Ok(()),
         Some(volume) => Err(Cause::new(
             Reason::InvalidPodTemplate,
             format!(
-                "{path}.spec.volumes[{}] is a volume of Modelwright's; give yours another name",
+                "{path}.spec.volumes[{}] is a volume of Modelwright's, of which only emptyDir.medium and \
+                 emptyDir.sizeLimit may be set; give yours another name",
                 volume.name
             ),
         )),
     }
+}
+
+/// An empty folder without what may be said of it.
+fn without_size(volume: &Volume) -> Volume {
+    let mut volume = volume.clone();
+    if let Some(folder) = volume.empty_dir.as_mut() {
+        (folder.medium, folder.size_limit) = (None, None);
+    }
+    volume
 }
 
 #[cfg(test)]
@@ -204,6 +257,13 @@ mod tests {
         assert_eq!(merged["spec"]["tolerations"][0]["operator"], "Exists");
     }
 
+    #[test]
+    fn folder_of_ours_gets_a_place_and_a_size() {
+        let folder = json!({"medium": "Memory", "sizeLimit": "1Gi"});
+        let merged = merged(json!({"spec": {"volumes": [{"name": "model", "emptyDir": folder}]}})).unwrap();
+        assert_eq!(merged["spec"]["volumes"], json!([{"name": "model", "emptyDir": folder}]));
+    }
+
     #[rstest]
     #[case(json!({"spec": {"tolleration": [{"key": "x"}]}}), "spec.podTemplate.spec.tolleration is not a field")]
     #[case(json!({"spec": {"tolerations": {}}}), "spec.podTemplate: ")]
@@ -212,6 +272,7 @@ mod tests {
     #[case(json!({"spec": {"containers": [{"name": "serve", "command": ["x"]}]}}), "spec.containers[serve].command")]
     #[case(json!({"spec": {"containers": [{"name": "serve", "envFrom": [{"secretRef": {"name": "s"}}]}]}}), "envFrom")]
     #[case(json!({"spec": {"containers": [{"name": "serve", "env": [{"name": "A", "value": "2"}]}]}}), "env[A].value")]
+    #[case(json!({"spec": {"initContainers": [{"name": "serve"}]}}), "serve is one of spec.containers in these pods")]
     #[case(json!({"spec": {"serviceAccountName": "x"}}), "write spec.serviceAccountName of the Model")]
     #[case(json!({"spec": {"volumes": [{"name": "model", "hostPath": {"path": "/"}, "emptyDir": null}]}}), "podTemplate")]
     #[case(json!({"metadata": {"labels": {"modelwright.dev/model": "x"}}}), "metadata.labels.modelwright.dev/model")]

@@ -1,14 +1,15 @@
 //! What the pods of Jobs and servers share: who they run as, what they may, which store they reach and how.
 
 use k8s_openapi::api::core::v1::{
-    Capabilities, Container, EmptyDirVolumeSource, EnvVar, EnvVarSource, LocalObjectReference,
-    PersistentVolumeClaimVolumeSource, PodSecurityContext, PodSpec, ResourceRequirements, SeccompProfile,
-    SecretKeySelector, SecurityContext, Volume, VolumeMount,
+    Capabilities, Container, DownwardAPIVolumeFile, DownwardAPIVolumeSource, EmptyDirVolumeSource, EnvVar,
+    EnvVarSource, LocalObjectReference, ObjectFieldSelector, PersistentVolumeClaimVolumeSource,
+    PodSecurityContext, PodSpec, ResourceRequirements, SeccompProfile, SecretKeySelector, SecurityContext,
+    Volume, VolumeMount,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use modelwright_api::{
     Model,
-    contract::{self, environment, names, paths},
+    contract::{self, annotations, environment, names, paths},
     model::SecretReference,
 };
 
@@ -19,6 +20,8 @@ use crate::settings::{Platform, PrivateAddresses, Settings};
 const TEMPORARY_VOLUME: &str = "tmp";
 /// Name of the volume behind [`paths::SOURCE`].
 const SOURCE_VOLUME: &str = "source";
+/// Name of the volume behind [`paths::ORDER_FOLDER`].
+const ORDER_VOLUME: &str = "order";
 
 /// A place that a pod reads from or writes to, and the Secret with its credentials.
 #[derive(Clone, Copy, Debug)]
@@ -27,9 +30,9 @@ pub(super) struct Store<'a> {
     pub(super) secret: Option<&'a SecretReference>,
 }
 
-impl Store<'_> {
+impl<'a> Store<'a> {
     /// The claim of a `pvc://CLAIM/PATH`.
-    fn claim(&self) -> Option<&str> {
+    pub(super) fn claim(&self) -> Option<&'a str> {
         self.uri.strip_prefix("pvc://")?.split('/').next()
     }
 }
@@ -102,18 +105,21 @@ pub(super) fn reach(container: &mut Container, store: Store<'_>, settings: &Sett
     if let Some(secret) = store.secret {
         args.extend(["--credentials-secret".to_owned(), secret.name.clone()]);
     }
-    if settings.private_addresses == PrivateAddresses::Refuse {
-        args.push("--refuse-private".to_owned());
-    }
-    if model.spec.service_account_name.is_some() {
-        args.push("--instance-identity".to_owned());
-    }
+    args.extend(flags(settings, model));
     let env = container.env.get_or_insert_default();
     // So that a message about a Secret can say where it is missing.
     env.push(variable(environment::NAMESPACE, model.metadata.namespace.clone().unwrap_or_default()));
     if let Some(secret) = store.secret {
         env.extend(credentials(secret, ""));
     }
+}
+
+/// What every command that reaches a store is told of how it may.
+pub(super) fn flags(settings: &Settings, model: &Model) -> impl Iterator<Item = String> + use<> {
+    let refuse_private = settings.private_addresses == PrivateAddresses::Refuse;
+    let identity = model.spec.service_account_name.is_some();
+    let flags = [(refuse_private, "--refuse-private"), (identity, "--instance-identity")];
+    flags.into_iter().filter(|(told, _)| *told).map(|(_, flag)| flag.to_owned())
 }
 
 /// Variables with what a Secret holds. Each key by itself and none of them required, so that a Secret that appears later
@@ -152,6 +158,36 @@ pub(super) fn mount(volume: &str, path: &str, read_only: bool) -> VolumeMount {
         mount_path: path.to_owned(),
         read_only: read_only.then_some(true),
         ..VolumeMount::default()
+    }
+}
+
+/// The volume that shows a pod its order.
+pub(super) fn order_volume() -> Volume {
+    let file = paths::ORDER.rsplit('/').next().unwrap_or_default();
+    of_annotation(ORDER_VOLUME, annotations::ORDER, file)
+}
+
+/// Where a container of ours finds the order.
+pub(super) fn order_mount() -> VolumeMount {
+    mount(ORDER_VOLUME, paths::ORDER_FOLDER, true)
+}
+
+/// A volume that shows an annotation of the pod as a file.
+pub(super) fn of_annotation(volume: &str, annotation: &str, file: &str) -> Volume {
+    Volume {
+        name: volume.to_owned(),
+        downward_api: Some(DownwardAPIVolumeSource {
+            items: Some(vec![DownwardAPIVolumeFile {
+                path: file.to_owned(),
+                field_ref: Some(ObjectFieldSelector {
+                    api_version: None,
+                    field_path: format!("metadata.annotations['{annotation}']"),
+                }),
+                ..DownwardAPIVolumeFile::default()
+            }]),
+            default_mode: None,
+        }),
+        ..Volume::default()
     }
 }
 

@@ -8,7 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use modelwright_api::{
     Model,
     conditions::Cause,
-    contract::{annotations, containers, labels, names},
+    contract::{annotations, containers, environment, labels, names},
     model::Source,
     serving::ExecutionProvider,
 };
@@ -22,8 +22,6 @@ use crate::settings::Settings;
 
 /// Longer than any model takes to be read once; a Job that hangs ends some time.
 const DEADLINE_SECONDS: i64 = 6 * 60 * 60;
-/// The prefix of the variables with the credentials of `copyTo`, whose owner may be another than the source's.
-const COPY_PREFIX: &str = "COPY_TO_";
 
 /// What a Job is made for.
 pub(super) struct Request<'a> {
@@ -77,7 +75,7 @@ fn template(
     if let Some(secret) = copy_secret {
         let args = resolve.args.get_or_insert_default();
         args.extend(["--copy-to-secret".to_owned(), secret.name.clone()]);
-        resolve.env.get_or_insert_default().extend(pods::credentials(secret, COPY_PREFIX));
+        resolve.env.get_or_insert_default().extend(pods::credentials(secret, environment::COPY_TO_PREFIX));
     }
     resolve.resources = Some(ResourceRequirements { ..pods::resources_of_transfer() });
     spec.containers = vec![resolve];

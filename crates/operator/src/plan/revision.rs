@@ -2,12 +2,17 @@
 
 use modelwright_api::{
     Model,
-    conditions::{Cause, Reason},
+    conditions::{Cause, Class, Reason},
     contract::names,
-    status::Revision as Known,
+    status::{RejectedRevision, Retrievable},
+    training::GATE_REASONS,
 };
 
-use super::{Resolution, Revision, deployment::Annotated, source};
+use super::{
+    Resolution, Revision,
+    deployment::{Annotated, Refusal},
+    source, training,
+};
 
 /// The revision to serve, and whether `spec.rollout.revision` chose it against the newest.
 pub(super) fn wanted(
@@ -18,11 +23,16 @@ pub(super) fn wanted(
 ) -> Result<(Option<Revision>, bool), Cause> {
     let newest = resolution.map(|resolution| &resolution.revision);
     let Some(pin) = pin else {
-        // Until it is known what a changed source holds, what is deployed stays.
-        return Ok((newest.or(deployed.map(|deployed| &deployed.revision)).cloned(), false));
+        // Until it is known what a changed source holds, what is deployed stays; and what the gate refused, for as long as somebody
+        // names it.
+        let deployed = || {
+            let deployed = deployed?;
+            unrefused(model, deployed).or_else(|| Some(deployed.revision.clone()))
+        };
+        return Ok((newest.cloned().or_else(deployed), false));
     };
-    if let Some(newest) = newest.filter(|newest| names(pin, &newest.digest)) {
-        return Ok((Some(newest.clone()), false));
+    if let Some(resolution) = resolution.filter(|known| names(pin, &known.revision.digest)) {
+        return Ok((Some(resolution.revision.clone()), resolution.refused.is_some()));
     }
     let deployed =
         deployed.map(|deployed| &deployed.revision).filter(|deployed| names(pin, &deployed.digest));
@@ -39,28 +49,71 @@ pub(super) fn wanted(
     ))
 }
 
+/// The revision that was served before one that the gate refused, if the gate refused the present one.
+fn unrefused(model: &Model, deployed: &Annotated) -> Option<Revision> {
+    deployed.refusal()?;
+    let digest = deployed.former.as_ref()?.digest.clone();
+    let uri = training::trained_at(model, &digest)?;
+    Some(Revision { digest, uri, retrievable: Some(Retrievable::Always) })
+}
+
+/// Why the gate refused a revision that is wanted, because somebody names it, if it did.
+pub(super) fn refusal(
+    model: &Model,
+    wanted: &Revision,
+    resolution: Option<&Resolution>,
+    deployed: Option<&Annotated>,
+) -> Option<Refusal> {
+    let digest = wanted.digest.as_str();
+    if let Some(known) = resolution.filter(|known| known.revision.digest == digest) {
+        return known.refused.as_ref().map(|cause| Refusal::new(digest, cause));
+    }
+    if let Some(deployed) = deployed.filter(|deployed| deployed.revision.digest == digest) {
+        return deployed.refusal().map(|cause| Refusal::new(digest, cause));
+    }
+    let known = rejected(model).find(|known| known.digest == digest)?;
+    Some(Refusal::new(digest, &Cause::reported(&known.reason, known.message.clone(), Class::User)))
+}
+
+/// What the status lists of revisions that the gate refused.
+fn rejected(model: &Model) -> impl Iterator<Item = &RejectedRevision> {
+    let revisions = model.status.as_ref().and_then(|status| status.revisions.as_ref());
+    let listed = revisions.into_iter().flat_map(|revisions| &revisions.rejected);
+    listed.filter(|rejected| GATE_REASONS.contains(&rejected.reason.as_str()))
+}
+
 /// Whether `pin`, a digest or an id, names this digest.
-fn names(pin: &str, digest: &str) -> bool {
+pub(super) fn names(pin: &str, digest: &str) -> bool {
     pin == digest || pin == names::revision_id(digest)
 }
 
 /// What the status knows of it.
 fn remembered(model: &Model, pin: &str) -> Option<Revision> {
     let revisions = model.status.as_ref()?.revisions.as_ref()?;
-    let known: Vec<&Known> =
-        revisions.active.iter().chain(&revisions.candidate).chain(&revisions.former).collect();
-    known.into_iter().find(|known| names(pin, &known.digest)).map(|known| Revision {
+    let listed = revisions.servable().find(|known| names(pin, &known.digest)).map(|known| Revision {
         digest: known.digest.clone(),
         uri: known.uri.clone(),
         retrievable: known.retrievable,
+    });
+    listed.or_else(|| {
+        let digest = &rejected(model).find(|known| names(pin, &known.digest))?.digest;
+        let uri = training::trained_at(model, digest)?;
+        Some(Revision { digest: digest.clone(), uri, retrievable: Some(Retrievable::Always) })
     })
 }
 
-/// A full digest names its bytes by itself, wherever they are: among the copies, or at the source.
+/// A full digest names its bytes by itself, wherever they are: among what was trained, among the copies, or at the source.
 fn named(model: &Model, pin: &str) -> Option<Revision> {
-    let source = model.spec.source.as_ref().filter(|_| pin.starts_with("sha256:"))?;
+    if !pin.starts_with("sha256:") {
+        return None;
+    }
+    if model.spec.training.is_some() {
+        let uri = training::trained_at(model, pin)?;
+        return Some(Revision { digest: pin.to_owned(), uri, retrievable: Some(Retrievable::Always) });
+    }
+    let source = model.spec.source.as_ref()?;
     let uri = match &source.copy_to {
-        Some(copy) => source::copied(&copy.uri, pin),
+        Some(copy) => source::published_at(&copy.uri, pin),
         None => source.uri.clone(),
     };
     Some(Revision { digest: pin.to_owned(), uri, retrievable: None })
@@ -93,6 +146,8 @@ mod tests {
             resolved_from: None,
             active: None,
             rejected: None,
+            former: None,
+            refused: None,
         }
     }
 

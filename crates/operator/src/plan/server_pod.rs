@@ -12,7 +12,7 @@ use modelwright_api::{
     Model,
     conditions::{Cause, Reason},
     contract::{annotations, containers, environment, labels, names, paths, ports, probes},
-    defaults::ResolvedServing,
+    defaults::{ResolvedServing, termination_grace},
     model::SecretReference,
     serving::{ExecutionProvider, Serving},
 };
@@ -25,9 +25,6 @@ use super::{
     pods::{self, Store},
 };
 use crate::settings::Settings;
-
-/// Longer than a server drains: it goes on for 5 s while its endpoint leaves the Service, and lets requests end for 30 s.
-const GRACE_SECONDS: i64 = 45;
 
 /// What the pods of a Model are made from.
 pub(super) struct Request<'a> {
@@ -53,8 +50,11 @@ pub(super) fn image<'a>(model: &Model, settings: &'a Settings) -> Result<&'a str
     }
 }
 
-/// The credentials that belong to where a revision is: those of the copies, or those of the source.
+/// The credentials that belong to where a revision is: those of the output of a training, of the copies, or of the source.
 pub(super) fn secret_of<'a>(model: &'a Model, uri: &str) -> Option<&'a SecretReference> {
+    if let Some(output) = model.spec.training.as_ref().and_then(|training| training.output.as_ref()) {
+        return output.credentials_secret_ref.as_ref().filter(|_| uri.starts_with(output.uri.as_str()));
+    }
     let source = model.spec.source.as_ref()?;
     match &source.copy_to {
         Some(copy) if uri.starts_with(copy.uri.as_str()) => copy.credentials_secret_ref.as_ref(),
@@ -71,7 +71,9 @@ pub(super) fn template(request: &Request<'_>) -> Result<PodTemplateSpec, Cause> 
     let volumes = spec.volumes.get_or_insert_default();
     volumes.push(pods::empty_dir(paths::MODELS_VOLUME));
     volumes.extend(access::secrets(model).map(|secret| secret.volume()));
-    spec.termination_grace_period_seconds = Some(GRACE_SECONDS);
+    // A server that is told to end answers the longest of its requests first.
+    let grace = termination_grace(resolved.request_timeout).as_secs();
+    spec.termination_grace_period_seconds = Some(i64::try_from(grace).unwrap_or(i64::MAX));
     // Replicas are for the loss of a node, so they would rather not share one.
     spec.topology_spread_constraints = Some(vec![TopologySpreadConstraint {
         max_skew: 1,
@@ -109,8 +111,9 @@ pub(super) fn template(request: &Request<'_>) -> Result<PodTemplateSpec, Cause> 
 
 fn fetch(request: &Request<'_>, store: Store<'_>, image: &str) -> Container {
     let Revision { uri, digest, .. } = request.revision;
-    let args =
+    let mut args =
         ["fetch", "--uri", uri, "--digest", digest, "--out", paths::MODELS].map(str::to_owned).to_vec();
+    args.extend(mapping(request.model));
     let mut fetch = pods::container(containers::FETCH, image, request.settings, args);
     pods::reach(&mut fetch, store, request.settings, request.model);
     fetch.volume_mounts.get_or_insert_default().push(pods::mount(paths::MODELS_VOLUME, paths::MODELS, false));
@@ -153,6 +156,20 @@ fn serve(request: &Request<'_>, resolved: &ResolvedServing, image: &str) -> Cont
         }
     });
     serve
+}
+
+/// What decides whether `fetch` moves the model's weights to a file that `serve` maps, as far as the spec says it.
+fn mapping(model: &Model) -> impl Iterator<Item = String> {
+    let serving = serving(model).cloned().unwrap_or_default();
+    let session = serving.session.unwrap_or_default();
+    let number = |number: Option<i32>| number.map(|number| number.to_string());
+    let options = [
+        ("--execution-provider", serving.execution_provider.map(|provider| provider.as_str().to_owned())),
+        ("--max-batch-size", number(serving.batching.and_then(|batching| batching.max_batch_size))),
+        ("--instances", number(session.instances)),
+        ("--weights", session.weights.map(|weights| format!("{weights:?}"))),
+    ];
+    options.into_iter().filter_map(|(flag, value)| Some([flag.to_owned(), value?])).flatten()
 }
 
 /// Only what the spec says is passed on: other defaults of a later version shall not restart pods.

@@ -3,47 +3,29 @@
 //! What is known comes, the newest first, from a Job that succeeded, from the status, and from the Deployment's annotations.
 //! The status is a cache: without it nothing is resolved again, because the Job or the Deployment still says it.
 
-use std::time::Duration;
-
 use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::Job;
 use modelwright_api::{
     Model,
     conditions::{Cause, Class},
-    contract::{annotations, names},
+    contract::names,
     model::Source,
     status::Retrievable,
 };
 
 use super::{
-    JobChanges, Resolution, Revision, SourceState, deployment, metadata::Owner, resolve_job,
+    Resolution, Revision, SourceState, attempts, deployment, metadata::Owner, origin::Found, resolve_job,
     resolve_job::Request,
 };
 use crate::{
     causes::{JobState, job_state},
     facts,
-    observe::{Observed, Ownership, ownership},
+    observe::Observed,
     settings::Settings,
 };
 
-/// A Job without a pod for this long was probably refused one.
-const NO_POD: Duration = Duration::from_secs(10);
-/// How long a finished Job is kept for people to look at.
-const KEPT: Duration = Duration::from_hours(24);
-/// The pauses between attempts double from the first to the last.
-const FIRST_PAUSE: Duration = Duration::from_secs(10);
-const LONGEST_PAUSE: Duration = Duration::from_mins(5);
 /// A mistake of ours is not tried for ever.
 const MOST_BUGS: u32 = 5;
-
-/// What is to be done about the source.
-#[derive(Debug, Default)]
-pub(super) struct SourcePlan {
-    pub(super) state: SourceState,
-    pub(super) resolution: Option<Resolution>,
-    pub(super) jobs: JobChanges,
-    pub(super) look_again_at: Option<Timestamp>,
-}
 
 /// A resolve Job of this Model.
 struct Attempt<'a> {
@@ -67,15 +49,14 @@ pub(super) struct View<'a> {
 
 impl View<'_> {
     /// What is to be done about `source`. Fails if the Job cannot be made as the spec says.
-    pub(super) fn plan(&self, source: &Source) -> Result<SourcePlan, Cause> {
-        let mut plan = SourcePlan::default();
-        let (mut attempts, others) = self.attempts();
-        attempts.sort_by_key(|attempt| attempt.number);
+    pub(super) fn plan(&self, source: &Source) -> Result<Found, Cause> {
+        let mut plan = Found::default();
+        let (attempts, others) = self.attempts();
         plan.jobs.deleted = self.superseded(&attempts, &others);
         plan.resolution = self.resolution(source, &attempts);
         let known = plan.resolution.is_some();
         let Some(latest) = attempts.last() else {
-            self.start(source, &mut plan, 0, others.iter().any(|job| !is_over(job)))?;
+            self.start(source, &mut plan, 0, others.iter().any(|job| !attempts::is_over(job)))?;
             return Ok(plan);
         };
         match &latest.state {
@@ -90,30 +71,16 @@ impl View<'_> {
 
     /// The Jobs that ask what is asked now, and the names of those that ask something else.
     fn attempts(&self) -> (Vec<Attempt<'_>>, Vec<&Job>) {
-        let ours = self.observed.jobs.iter().filter(|job| {
-            ownership(&job.metadata, self.owner.name, self.owner.uid) == Ownership::Ours
-                && is_resolve(job, self.owner.name)
-        });
-        let (mut attempts, mut others) = (Vec::new(), Vec::new());
-        for job in ours {
-            let hash = job.metadata.annotations.as_ref().and_then(|all| all.get(annotations::JOB_HASH));
-            let name = job.metadata.name.as_deref().unwrap_or_default();
-            let number = name.rsplit('-').next().and_then(|number| number.parse().ok());
-            match number {
-                Some(number) if hash.is_some_and(|hash| hash == self.resolved_from) => {
-                    let state = job_state(job, self.observed.pods.iter().map(AsRef::as_ref), self.now);
-                    attempts.push(Attempt {
-                        job,
-                        name,
-                        number,
-                        state,
-                        ended: ended(job).unwrap_or(self.now),
-                    });
-                }
-                _ => others.push(&**job),
-            }
-        }
-        (attempts, others)
+        let (same, others) = attempts::jobs(self.observed, self.owner, "resolve", self.resolved_from);
+        let pods = || self.observed.pods.iter().map(AsRef::as_ref);
+        let attempt = |(number, job)| Attempt {
+            job,
+            name: attempts::name(job),
+            number,
+            state: job_state(job, pods(), self.now),
+            ended: attempts::end(job, pods(), self.now),
+        };
+        (same.into_iter().map(attempt).collect(), others)
     }
 
     /// Jobs that nobody needs any more: those of another question, attempts before the last success and the last failure, and
@@ -140,7 +107,7 @@ impl View<'_> {
     }
 
     fn is_old(&self, attempt: &Attempt<'_>) -> bool {
-        self.now.duration_since(attempt.ended) > signed(KEPT)
+        attempts::is_old(attempt.ended, self.now)
     }
 
     /// Whether the Deployment says what this Job found out. One that found nothing new says nothing more.
@@ -172,16 +139,19 @@ impl View<'_> {
                 fingerprint: outcome.fingerprint.clone(),
                 checked_at,
                 facts: facts::of(outcome),
+                refused: None,
             }),
             // It looked as before.
             None => remembered.map(|remembered| Resolution { checked_at, ..remembered }),
         }
     }
 
-    /// When the source was looked at last, as the status says.
+    /// When the source was looked at last, as the status says. A time that is to come is none: a clock was put back.
     fn last_check(&self) -> Option<Timestamp> {
         let known = self.model.status.as_ref()?.source.as_ref()?;
-        (known.resolved_from == self.resolved_from).then(|| known.checked_at.as_ref()?.parse().ok())?
+        let at: Option<Timestamp> =
+            (known.resolved_from == self.resolved_from).then(|| known.checked_at.as_ref()?.parse().ok())?;
+        at.filter(|at| *at <= attempts::later(self.now, attempts::SKEW))
     }
 
     /// What status and Deployment know, and what need not be asked.
@@ -216,18 +186,10 @@ impl View<'_> {
     }
 
     /// A Job is at work.
-    fn wait_for(&self, latest: &Attempt<'_>, known: bool, plan: &mut SourcePlan) {
-        plan.state = SourceState::Resolving { job: latest.name.to_owned(), poll: known };
+    fn wait_for(&self, latest: &Attempt<'_>, known: bool, plan: &mut Found) {
+        plan.source = SourceState::Resolving { job: latest.name.to_owned(), poll: known };
         if latest.state == JobState::WithoutPod {
-            let created = latest.job.metadata.creation_timestamp.as_ref().map_or(self.now, |time| time.0);
-            let due = created.saturating_add(signed(NO_POD)).unwrap_or(Timestamp::MAX);
-            if self.now >= due {
-                plan.jobs.without_pod.push(latest.name.to_owned());
-                // Whoever frees a quota does not tell.
-                plan.look_again_at = self.after(Duration::from_secs(30));
-            } else {
-                plan.look_again_at = Some(due);
-            }
+            attempts::without_pod(latest.job, self.now, &mut plan.jobs, &mut plan.look_again_at);
         }
     }
 
@@ -237,14 +199,14 @@ impl View<'_> {
         source: &Source,
         attempts: &[Attempt<'_>],
         cause: &Cause,
-        plan: &mut SourcePlan,
+        plan: &mut Found,
     ) -> Result<(), Cause> {
         let Some(latest) = attempts.last() else { return Ok(()) };
         let poll = plan.resolution.is_some();
         if poll {
             // What is known goes on being served, and the next poll asks again.
             let due = self.poll_due(Some(latest.ended))?;
-            plan.state = match due {
+            plan.source = match due {
                 Some(at) => SourceState::Retrying { cause: cause.clone(), at, poll },
                 None => SourceState::Refused { cause: cause.clone(), poll },
             };
@@ -257,22 +219,20 @@ impl View<'_> {
             Class::Wait | Class::Transient => true,
         };
         if !tries_on {
-            plan.state = SourceState::Refused { cause: cause.clone(), poll };
+            plan.source = SourceState::Refused { cause: cause.clone(), poll };
             return Ok(());
         }
-        let at = latest.ended.saturating_add(signed(pause(failed))).unwrap_or(Timestamp::MAX);
-        plan.state = SourceState::Retrying { cause: cause.clone(), at, poll };
+        let pause = match cause.class {
+            Class::Transient => attempts::passing_pause(failed),
+            _ => attempts::pause(failed),
+        };
+        let at = attempts::later(latest.ended, pause);
+        plan.source = SourceState::Retrying { cause: cause.clone(), at, poll };
         self.start_if_due(source, plan, latest.number + 1, Some(at))
     }
 
     /// Makes a Job if none is at work and something is to be found out.
-    fn start(
-        &self,
-        source: &Source,
-        plan: &mut SourcePlan,
-        number: u32,
-        another_runs: bool,
-    ) -> Result<(), Cause> {
+    fn start(&self, source: &Source, plan: &mut Found, number: u32, another_runs: bool) -> Result<(), Cause> {
         let due = match &plan.resolution {
             None => Some(self.now),
             Some(known) => self.poll_due(known.checked_at)?,
@@ -287,7 +247,7 @@ impl View<'_> {
     fn start_if_due(
         &self,
         source: &Source,
-        plan: &mut SourcePlan,
+        plan: &mut Found,
         number: u32,
         due: Option<Timestamp>,
     ) -> Result<(), Cause> {
@@ -307,26 +267,19 @@ impl View<'_> {
             unless: known.and_then(|known| known.fingerprint.as_deref()),
         };
         let job = resolve_job::job(self.model, self.owner, self.settings, &request)?;
-        plan.state = SourceState::Resolving {
+        plan.source = SourceState::Resolving {
             job: job.metadata.name.clone().unwrap_or_default(),
             poll: known.is_some(),
         };
         plan.jobs.created = Some(Box::new(job));
-        plan.look_again_at = self.after(NO_POD);
+        plan.look_again_at = Some(attempts::later(self.now, attempts::NO_POD));
         Ok(())
     }
 
     /// When the next poll is due after a look at this time.
     fn poll_due(&self, checked_at: Option<Timestamp>) -> Result<Option<Timestamp>, Cause> {
         let interval = self.model.poll_interval().map_err(|error| super::invalid(&error))?;
-        let due = |interval| {
-            checked_at.unwrap_or(self.now).saturating_add(signed(interval)).unwrap_or(Timestamp::MAX)
-        };
-        Ok(interval.map(due))
-    }
-
-    fn after(&self, pause: Duration) -> Option<Timestamp> {
-        self.now.checked_add(signed(pause)).ok()
+        Ok(interval.map(|interval| attempts::later(checked_at.unwrap_or(self.now), interval)))
     }
 }
 
@@ -341,48 +294,20 @@ fn failures(attempts: &[Attempt<'_>]) -> u32 {
     last - success.unwrap_or(0)
 }
 
-/// A pause as jiff counts it; every pause here is short.
-fn signed(duration: Duration) -> jiff::SignedDuration {
-    jiff::SignedDuration::try_from(duration).unwrap_or(jiff::SignedDuration::MAX)
-}
-
-fn pause(failures: u32) -> Duration {
-    let doublings = failures.saturating_sub(1).min(10);
-    FIRST_PAUSE.saturating_mul(1 << doublings).min(LONGEST_PAUSE)
-}
-
-fn is_resolve(job: &Job, model: &str) -> bool {
-    let name = job.metadata.name.as_deref().unwrap_or_default();
-    name.strip_prefix(model).is_some_and(|rest| rest.starts_with("-resolve-"))
-}
-
-fn is_over(job: &Job) -> bool {
-    ended(job).is_some()
-}
-
-/// When a Job ended, if it did.
-fn ended(job: &Job) -> Option<Timestamp> {
-    let conditions = job.status.as_ref()?.conditions.as_ref()?;
-    let end = conditions
-        .iter()
-        .find(|condition| matches!(&*condition.type_, "Complete" | "Failed") && condition.status == "True")?;
-    Some(end.last_transition_time.as_ref().map_or(Timestamp::MIN, |time| time.0))
-}
-
 /// The revision of this digest, where it will be read from.
 fn revision(source: &Source, digest: &str, retrievable: Option<Retrievable>) -> Revision {
     match &source.copy_to {
         Some(copy) => Revision {
             digest: digest.to_owned(),
-            uri: copied(&copy.uri, digest),
+            uri: published_at(&copy.uri, digest),
             retrievable: Some(Retrievable::Always),
         },
         None => Revision { digest: digest.to_owned(), uri: source.uri.clone(), retrievable },
     }
 }
 
-/// Where `copyTo` keeps a revision.
-pub(super) fn copied(prefix: &str, digest: &str) -> String {
+/// Where a store keeps a revision.
+pub(super) fn published_at(prefix: &str, digest: &str) -> String {
     format!("{}/revisions/{}/", prefix.trim_end_matches('/'), names::revision_id(digest))
 }
 

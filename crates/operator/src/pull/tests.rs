@@ -102,21 +102,21 @@ fn other_reports_say_what_is_wrong(#[case] model: &str, #[case] body: &str, #[ca
 }
 
 /// A server that gives one answer to one connection, after it read something.
-async fn answering(answer: Vec<u8>) -> SocketAddr {
+pub(super) async fn answering(path: &'static str, answer: Vec<u8>) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {
         let (mut stream, _) = listener.accept().await.unwrap();
         let mut head = [0; 1024];
         let read = stream.read(&mut head).await.unwrap();
-        assert!(head[..read].starts_with(b"GET /debug/coldstart HTTP/1.1\r\n"));
+        assert!(head[..read].starts_with(format!("GET {path} HTTP/1.1\r\n").as_bytes()));
         // The client hangs up in the middle of an answer that is too long.
         let _ = stream.write_all(&answer).await;
     });
     address
 }
 
-fn http(status: &str, body: &str) -> Vec<u8> {
+pub(super) fn http(status: &str, body: &str) -> Vec<u8> {
     format!(
         "HTTP/1.1 {status}\r\nLocation: http://127.0.0.1/\r\nContent-Length: {}\r\n\r\n{body}",
         body.len()
@@ -126,7 +126,7 @@ fn http(status: &str, body: &str) -> Vec<u8> {
 
 #[tokio::test]
 async fn answer_of_a_server_is_read() {
-    let address = answering(http("200 OK", REPORT)).await;
+    let address = answering(probes::COLD_START, http("200 OK", REPORT)).await;
     let start = Puller::default().ask("bc", address).await.unwrap();
     assert_eq!(start.execution_provider, "CPU");
 }
@@ -134,9 +134,9 @@ async fn answer_of_a_server_is_read() {
 #[tokio::test]
 async fn redirects_are_not_followed_and_long_or_missing_answers_are_given_up() {
     let puller = Puller::default();
-    let address = answering(http("302 Found", "")).await;
+    let address = answering(probes::COLD_START, http("302 Found", "")).await;
     assert!(matches!(puller.ask("bc", address).await, Err(Error::Status(_, StatusCode::FOUND))));
-    let address = answering(http("200 OK", &" ".repeat(MAX_BYTES + 1))).await;
+    let address = answering(probes::COLD_START, http("200 OK", &" ".repeat(MAX_BYTES + 1))).await;
     assert!(matches!(puller.ask("bc", address).await, Err(Error::Connection { .. })));
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = silent.local_addr().unwrap();

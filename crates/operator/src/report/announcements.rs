@@ -1,10 +1,11 @@
-//! Events: what changed since the status that is there. One about the source and one about where the Model stands at most, so a
-//! pass never floods, and none where nothing changed.
+//! Events: what changed since the status that is there. One about what the source holds, one about a look that
+//! failed, one about the training and one about where the Model stands at most, so a pass never floods, and none where nothing changed.
 
 use modelwright_api::{
     ModelStatus,
-    conditions::{ConditionType, Reason},
+    conditions::{Cause, ConditionType, Reason},
     contract::names::revision_id,
+    status::TrainingPhase,
 };
 
 use super::{Announcement, standing::Standing, table::Case};
@@ -15,8 +16,13 @@ pub(super) fn announcements(
     before: &ModelStatus,
     after: &ModelStatus,
     standing: &Standing,
+    poll_failure: Option<&Cause>,
 ) -> Vec<Announcement> {
-    [resolved(before, after), stands(before, after, standing)].into_iter().flatten().collect()
+    let looked = poll_failure.and_then(|cause| looked(before, after, cause));
+    [resolved(before, after), looked, trains(before, after), stands(before, after, standing)]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 fn resolved(before: &ModelStatus, after: &ModelStatus) -> Option<Announcement> {
@@ -34,6 +40,70 @@ fn resolved(before: &ModelStatus, after: &ModelStatus) -> Option<Announcement> {
     })
 }
 
+/// A look whether the source or the data changed that failed, once for each reason: the next looks may fail in the same way for
+/// hours. Where a status was lost, it is no news.
+fn looked(before: &ModelStatus, after: &ModelStatus, cause: &Cause) -> Option<Announcement> {
+    let known = match (&before.source, &before.training) {
+        (Some(source), _) => source.look_failed.as_deref(),
+        (None, Some(training)) => training.look_failed.as_deref(),
+        (None, None) => return None,
+    };
+    let now = after.source.as_ref().and_then(|source| source.look_failed.as_deref());
+    let now = now.or_else(|| after.training.as_ref()?.look_failed.as_deref())?;
+    (known != Some(now)).then(|| Announcement {
+        warning: true,
+        reason: now.to_owned(),
+        action: "Look",
+        note: text::one_line(&cause.message, text::MAX_MESSAGE_BYTES),
+    })
+}
+
+/// A training that began, is held up, or ended. Where a status was lost, what ended before is no news; nor is it that the Job of
+/// a training that ended is cleared away.
+fn trains(before: &ModelStatus, after: &ModelStatus) -> Option<Announcement> {
+    let (known, now) = (before.training.clone().unwrap_or_default(), after.training.as_ref()?);
+    let (phase, reason) = (now.phase?, now.reason.as_deref()?);
+    let working = at_work(now.phase);
+    let usual = [Reason::Training, Reason::Queued].iter().any(|known| known.as_str() == reason);
+    let admitted = known.phase == Some(TrainingPhase::Queued) && phase != TrainingPhase::Queued;
+    let began = working && (!at_work(known.phase) || known.job != now.job || admitted);
+    let held_up = working && !usual && known.reason.as_deref() != Some(reason);
+    let another = known.job.is_some() && now.job.is_some() && known.job != now.job;
+    let ended = !working && before.training.is_some() && (known.phase != now.phase || another);
+    if !began && !held_up && !ended {
+        return None;
+    }
+    let succeeded = phase == TrainingPhase::Succeeded;
+    let expected = succeeded || (working && usual) || reason == Reason::TrainingPreempted.as_str();
+    Some(Announcement {
+        warning: !expected,
+        // A revision that waits for approval has an event of its own.
+        reason: if succeeded && reason != Reason::Reused.as_str() {
+            Reason::Trained.as_str()
+        } else {
+            reason
+        }
+        .to_owned(),
+        action: "Train",
+        note: now.message.clone().unwrap_or_default(),
+    })
+}
+
+/// Whether a training of this phase has not ended.
+fn at_work(phase: Option<TrainingPhase>) -> bool {
+    match phase {
+        Some(
+            TrainingPhase::Queued
+            | TrainingPhase::Starting
+            | TrainingPhase::Fetching
+            | TrainingPhase::Training
+            | TrainingPhase::Checking
+            | TrainingPhase::Publishing,
+        ) => true,
+        Some(TrainingPhase::Succeeded | TrainingPhase::Refused | TrainingPhase::Failed) | None => false,
+    }
+}
+
 fn stands(before: &ModelStatus, after: &ModelStatus, standing: &Standing) -> Option<Announcement> {
     let word = |status: &ModelStatus| {
         status.condition(ConditionType::Ready).map(|known| (known.status, known.reason.clone()))
@@ -48,6 +118,17 @@ fn stands(before: &ModelStatus, after: &ModelStatus, standing: &Standing) -> Opt
     let ready = after.condition(ConditionType::Ready)?;
     // That a new Model is on its way as it should be is no news; its conditions say how far it is.
     if standing.cause.is_none() && matches!(standing.case, Case::ResolvingFirst | Case::FirstDeploy) {
+        return None;
+    }
+    // The training's own Event tells.
+    let told = [
+        Case::TrainingFirst,
+        Case::TrainingQueued,
+        Case::TrainingRetrying,
+        Case::TrainingFailed,
+        Case::GateRefused,
+    ];
+    if told.contains(&standing.case) {
         return None;
     }
     (moved || stalled || replaced || another).then(|| Announcement {
@@ -71,6 +152,12 @@ fn action(case: Case) -> &'static str {
         Case::ResolvingFirst | Case::ResolvingAgain | Case::ResolveRetrying | Case::ResolveRefused => {
             "Resolve"
         }
+        Case::TrainingFirst
+        | Case::TrainingQueued
+        | Case::TrainingRetrying
+        | Case::TrainingFailed
+        | Case::GateRefused
+        | Case::ApprovalNeeded => "Train",
         Case::Blocked
         | Case::NameConflict
         | Case::Waiting
@@ -78,10 +165,22 @@ fn action(case: Case) -> &'static str {
         | Case::ApplyFailingServed => "Apply",
         Case::FirstDeploy | Case::Failed | Case::Rolling => "RollOut",
         Case::FailedCandidate | Case::RolledBack => "RollBack",
-        Case::Ending | Case::ScaledToZero | Case::Suspended | Case::Scaling => "Scale",
+        Case::Ending
+        | Case::ScaledToZero
+        | Case::Suspended
+        | Case::Scaling
+        | Case::AutoscalerFailing
+        | Case::HandOver
+        | Case::Contested => "Scale",
         Case::Serving
         | Case::Autoscaled
         | Case::PollFailed
+        | Case::Retraining
+        | Case::RetrainingQueued
+        | Case::RetrainingRetrying
+        | Case::RetrainingFailed
+        | Case::RetrainingRefused
+        | Case::RetrainingApproval
         | Case::Pinned
         | Case::Unavailable
         | Case::SourceChanged => "Serve",

@@ -1,16 +1,21 @@
-//! The four conditions of a Model.
+//! The conditions of a Model.
 
 use modelwright_api::{
     conditions::{ConditionType, Reason},
     contract::names::revision_id,
-    status::{Condition, ConditionStatus},
+    status::{Condition, ConditionStatus, TrainingPhase},
 };
 
-use super::{Facts, servers::Servers, standing::Standing};
+use super::{
+    Facts,
+    servers::Servers,
+    standing::Standing,
+    training::{self, Stage},
+};
 use crate::causes::text;
 
 /// The longest word of a condition.
-const MAX_REASON: usize = 128;
+pub(super) const MAX_REASON: usize = 128;
 
 /// One condition before it has its times.
 struct Said {
@@ -19,19 +24,35 @@ struct Said {
     message: String,
 }
 
-/// All of them, in the order of [`ConditionType::ALL`], then those that others wrote, as they are.
+/// All of them, in the order of [`ConditionType::ALL`], then those that others wrote, as they are. `Trained` only where there is
+/// a training.
 pub(super) fn conditions(facts: &Facts<'_>, servers: &Servers<'_>, standing: &Standing) -> Vec<Condition> {
     let known = facts.model.status.as_ref().map_or(&[][..], |status| &status.conditions);
-    let ours = ConditionType::ALL.map(|type_| {
-        let said = said(type_, servers, standing);
-        dated(facts, type_, &said, known.iter().find(|condition| condition.type_ == type_.as_str()))
+    let stage = training::stage(facts);
+    let ours = ConditionType::ALL.into_iter().filter_map(|type_| {
+        let said = match type_ {
+            ConditionType::Trained => trained(stage.as_ref()?),
+            type_ => said(type_, servers, standing),
+        };
+        Some(dated(facts, type_, &said, known.iter().find(|condition| condition.type_ == type_.as_str())))
     });
     let foreign = known
         .iter()
         .filter(|condition| ConditionType::ALL.iter().all(|type_| type_.as_str() != condition.type_));
-    ours.into_iter().chain(foreign.cloned()).collect()
+    ours.chain(foreign.cloned()).collect()
 }
 
+/// Whether the newest training gave a revision that the gate let pass. While another is at work it does not hold yet, so
+/// whoever asked for that one can wait for it.
+fn trained(stage: &Stage) -> Said {
+    Said {
+        holds: stage.phase == Some(TrainingPhase::Succeeded),
+        reason: stage.reason.clone().into_owned(),
+        message: stage.message.clone(),
+    }
+}
+
+/// What all but `Trained` say, which follows from the training alone.
 fn said(type_: ConditionType, servers: &Servers<'_>, standing: &Standing) -> Said {
     let row = standing.case.row();
     let a_pod = !servers.ready.is_empty();
@@ -53,7 +74,9 @@ fn said(type_: ConditionType, servers: &Servers<'_>, standing: &Standing) -> Sai
         ConditionType::Progressing => of(false, standing.reason(), "nothing is on its way"),
         ConditionType::Stalled if stalled => of(true, standing.reason(), &standing.message),
         ConditionType::Stalled if progressing => of(false, standing.reason(), "it goes on by itself"),
-        ConditionType::Stalled => of(false, standing.reason(), "nothing waits for anybody"),
+        ConditionType::Stalled | ConditionType::Trained => {
+            of(false, standing.reason(), "nothing waits for anybody")
+        }
     }
 }
 

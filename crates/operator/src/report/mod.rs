@@ -28,9 +28,11 @@ mod standing;
 mod table;
 #[cfg(test)]
 mod tests;
+mod training;
 
 pub use model::{cold_start, with_server_times};
 pub use table::{Case, Holds, Row};
+pub use training::{DECIDING_METRICS, differs_in_progress_alone};
 
 use servers::Servers;
 
@@ -97,11 +99,13 @@ pub fn report(facts: &Facts<'_>) -> Report {
     let mut status = ModelStatus {
         observed_generation: facts.model.metadata.generation,
         url: url(facts),
+        desired_replicas: desired(&servers),
         replicas: Some(replicas),
         ready_replicas: Some(ready_replicas),
         selector: Some(selector(facts.model)),
         revisions: revisions::revisions(facts, &servers),
         source: model::source(facts),
+        training: training::training(facts),
         model: None,
         runtime: Some(model::runtime(facts, &servers)),
         cold_start: None,
@@ -109,8 +113,14 @@ pub fn report(facts: &Facts<'_>) -> Report {
     };
     status.model = model::model(facts, &servers, &status);
     status.cold_start = model::first_cold_start(facts, &servers, &status);
-    let announcements = announcements::announcements(&before, &status, &standing);
+    let announcements =
+        announcements::announcements(&before, &status, &standing, standing::poll_failure(facts).as_ref());
     Report { status, announcements }
+}
+
+/// How many pods the Deployment is to have, whoever said so last.
+fn desired(servers: &Servers<'_>) -> Option<i32> {
+    servers.deployment.map(plan::scale::replicas)
 }
 
 /// Server pods and how many of them are ready, as the Deployment counts.

@@ -8,11 +8,13 @@ use modelwright_api::{
     status::{ColdStart, ModelFacts, Runtime, SourceStatus},
 };
 
-use super::{Facts, servers, servers::Servers};
-use crate::{causes, causes::text, facts};
+use super::{Facts, servers, servers::Servers, standing};
+use crate::{causes, causes::text, facts, plan::SourceState};
 
 /// What the source was found to hold, the newest that is known; of a source that is being read anew, the former.
 pub(super) fn source(facts: &Facts<'_>) -> Option<SourceStatus> {
+    // A Model that is trained now has none, whatever it was before.
+    facts.model.spec.source.as_ref()?;
     let known = facts.model.status.as_ref().and_then(|status| status.source.clone());
     let Some(resolution) = &facts.situation.resolution else { return known };
     let polls = facts.model.spec.source.as_ref().is_some_and(|source| source.poll_interval.is_some());
@@ -24,6 +26,11 @@ pub(super) fn source(facts: &Facts<'_>) -> Option<SourceStatus> {
         fingerprint: resolution.fingerprint.clone(),
         // Without polling nobody looks again, and a time would be written for nothing.
         checked_at: resolution.checked_at.filter(|_| polls).map(|time| time.to_string()),
+        look_failed: standing::look_failed(
+            facts,
+            matches!(facts.situation.source, SourceState::Resolving { poll: true, .. }),
+            known.as_ref().and_then(|known| known.look_failed.as_ref()),
+        ),
     })
 }
 

@@ -19,6 +19,8 @@ use crate::{
 pub(super) struct Servers<'a> {
     /// The Deployment, unless it is somebody else's.
     pub(super) deployment: Option<&'a Deployment>,
+    /// All that there are, those that have ended for good as well, by name.
+    pub(super) all: Vec<&'a Pod>,
     /// All of them, those that are being deleted too, by name.
     pub(super) live: Vec<&'a Pod>,
     /// Those that answer.
@@ -34,14 +36,9 @@ impl<'a> Servers<'a> {
             .as_deref()
             .filter(|deployment| observe::ownership_for(model, &deployment.metadata) != Ownership::Foreign);
         let is_server = |pod: &&Pod| label(pod, labels::ROLE) == Some(labels::ROLE_SERVER);
-        let mut live: Vec<&Pod> = observed
-            .pods
-            .iter()
-            .map(AsRef::as_ref)
-            .filter(is_server)
-            .filter(|pod| !causes::has_ended(pod))
-            .collect();
-        live.sort_by_key(|pod| pod.metadata.name.as_deref());
+        let mut all: Vec<&Pod> = observed.pods.iter().map(AsRef::as_ref).filter(is_server).collect();
+        all.sort_by_key(|pod| pod.metadata.name.as_deref());
+        let live: Vec<&Pod> = all.iter().copied().filter(|pod| !causes::has_ended(pod)).collect();
         let ready = live.iter().copied().filter(|pod| causes::is_ready(pod)).collect();
         let template = deployment.and_then(|deployment| {
             let metadata = deployment.spec.as_ref()?.template.metadata.as_ref()?;
@@ -51,7 +48,14 @@ impl<'a> Servers<'a> {
             let rendered = annotation(pod, annotations::RENDERED_FROM);
             template.is_some() && rendered != template.map(String::as_str)
         });
-        Self { deployment, live, ready, mixed }
+        Self { deployment, all, live, ready, mixed }
+    }
+
+    /// Pods of the present template that have ended for good.
+    pub(super) fn former(&self) -> impl Iterator<Item = &'a Pod> {
+        let present = self.ready.first().and_then(|pod| annotation(pod, annotations::RENDERED_FROM));
+        let ended = self.all.iter().copied().filter(|pod| causes::has_ended(pod));
+        ended.filter(move |pod| annotation(pod, annotations::RENDERED_FROM) == present)
     }
 
     /// The ready pods by the digest that they serve.

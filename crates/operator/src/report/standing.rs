@@ -9,11 +9,14 @@ use modelwright_api::{
     rollout::RolloutStrategy,
 };
 
-use super::{Facts, servers::Servers, table::Case};
+use super::{Facts, conditions::MAX_REASON, servers::Servers, table::Case};
 use crate::{
-    causes::{self, JobState, PodCause},
+    causes::{self, JobState, PodCause, text},
     plan::{RolloutState, SourceState},
 };
+
+mod scaling;
+mod training;
 
 /// Where a Model stands.
 #[derive(Clone, Debug)]
@@ -55,15 +58,18 @@ impl Standing {
     pub(super) fn progress(&self) -> &str {
         match self.case {
             Case::Scaling | Case::Ending => Reason::Scaling.as_str(),
+            Case::HandOver => Reason::AutoscalerHandOver.as_str(),
             Case::ApplyFailingServed => Reason::ApplyFailed.as_str(),
-            Case::Waiting | Case::ResolveRetrying => self.reason(),
+            Case::Waiting | Case::ResolveRetrying | Case::TrainingRetrying => self.reason(),
+            Case::Retraining | Case::RetrainingRetrying => Reason::Training.as_str(),
+            Case::RetrainingQueued => Reason::Queued.as_str(),
             case => case.row().reason.as_str(),
         }
     }
 }
 
-/// Finds it. What keeps the spec from being carried out comes first, then the user's wish to serve nothing, then the source,
-/// then the pods.
+/// Finds it. What keeps the spec from being carried out comes first, then the user's wish to serve nothing, then the source or
+/// the first training, then the pods, then what goes on beside them.
 pub(super) fn standing(facts: &Facts<'_>, servers: &Servers<'_>) -> Standing {
     if let Some(standing) = blocked(facts) {
         return standing;
@@ -72,6 +78,7 @@ pub(super) fn standing(facts: &Facts<'_>, servers: &Servers<'_>) -> Standing {
         return idle(servers, Case::Suspended, "spec.suspend is true: nothing is served");
     }
     let standing = if facts.situation.pinned { None } else { source(facts, servers) };
+    let standing = standing.or_else(|| training::first(facts, servers));
     let standing = standing.unwrap_or_else(|| rollout(facts, servers));
     apply_failing(facts, servers, standing)
 }
@@ -147,7 +154,7 @@ fn held_up(facts: &Facts<'_>, job: &str) -> Option<Cause> {
 
 fn rollout(facts: &Facts<'_>, servers: &Servers<'_>) -> Standing {
     let situation = facts.situation;
-    let worst = causes::worst_pod(servers.live.iter().copied(), facts.now);
+    let worst = causes::worst_pod(servers.all.iter().copied(), facts.now);
     let denial = || servers.deployment.and_then(causes::denial);
     let cause = worst.as_ref().map(|worst| worst.cause.clone()).or_else(denial);
     let id = situation
@@ -164,7 +171,12 @@ fn rollout(facts: &Facts<'_>, servers: &Servers<'_>) -> Standing {
             Standing::new(Case::ResolvingFirst, format!("{} is about to be read", source_uri(facts)))
         }
         _ if situation.replicas == Some(0) => {
-            idle(servers, Case::ScaledToZero, "spec.serving.replicas is 0: nothing is served")
+            let why = if facts.model.autoscaling().is_some() {
+                "its autoscaler scaled it to 0: nothing is served"
+            } else {
+                "spec.serving.replicas is 0: nothing is served"
+            };
+            idle(servers, Case::ScaledToZero, why)
         }
         RolloutState::Absent | RolloutState::First => {
             Standing::new(Case::FirstDeploy, format!("the first pods of revision {id} start"))
@@ -237,49 +249,90 @@ fn settled(facts: &Facts<'_>, servers: &Servers<'_>, id: &str, worst: Option<Pod
         let message = format!("no pod of revision {id} is ready");
         return Standing::new(Case::Unavailable, message).held_up_by(worst.map(|worst| worst.cause));
     }
-    let poll = poll_failure(facts);
-    let case = match () {
-        () if servers.changing(facts) => Case::Scaling,
-        () if facts.situation.pinned => Case::Pinned,
-        () if poll.is_some() => Case::PollFailed,
-        () if facts.situation.replicas.is_none() => Case::Autoscaled,
-        () => Case::Serving,
+    if let Some(undecided) = scaling::undecided(facts, servers, id) {
+        return undecided;
+    }
+    let unscaled = scaling::failure(facts);
+    let beside = training::beside(facts);
+    let poll = poll_failure(facts).filter(|_| beside.is_none());
+    let pinned = facts.situation.pinned;
+    let trained = beside.as_ref().map(|(case, _)| *case).filter(|case| !(pinned && case.yields_to_a_pin()));
+    let case = match trained {
+        _ if servers.changing(facts) => Case::Scaling,
+        Some(case) => case,
+        None if unscaled.is_some() => Case::AutoscalerFailing,
+        None if pinned => Case::Pinned,
+        None if poll.is_some() => Case::PollFailed,
+        None if facts.situation.replicas.is_none() => Case::Autoscaled,
+        None => Case::Serving,
     };
     let mut message = format!("revision {id} is served");
-    match (case, &facts.situation.resolution) {
-        (Case::Scaling, _) => match worst {
-            Some(worst) => {
-                let _ = write!(message, ", and not by as many pods as wanted: {}", worst.cause.message);
-            }
-            None => message.push_str(", and pods are added, removed or replaced"),
-        },
-        (Case::Pinned, Some(newest)) => {
-            let newest = revision_id(&newest.revision.digest);
-            let _ = write!(message, ", as spec.rollout.revision says; the source holds {newest}");
-        }
-        (Case::Pinned, None) => message.push_str(", as spec.rollout.revision says"),
-        _ => {}
+    if pinned {
+        message.push_str(&pin(facts));
     }
-    if let Some(poll) = poll {
-        let _ = write!(message, "; {poll}");
+    if let Some(relapse) = causes::relapse(servers.former(), facts.now).filter(|_| case != Case::Scaling) {
+        let _ = write!(message, "; {}", relapse.cause.message);
+    }
+    match worst.filter(|_| case == Case::Scaling) {
+        Some(worst) => {
+            let what =
+                if servers.short(facts) { "not by as many pods as wanted" } else { "pods are removed" };
+            let _ = write!(message, ", and {what}: {}", worst.cause.message);
+        }
+        None if case == Case::Scaling => message.push_str(", and pods are added, removed or replaced"),
+        None if case == Case::Autoscaled => message.push_str(&scaling::decided(facts)),
+        None => {}
+    }
+    if let Some(cause) = &unscaled {
+        let _ = write!(message, "; {}", cause.message);
+    }
+    if let Some(said) = beside.map(|(_, said)| said).or(poll.map(|poll| poll.message)) {
+        let _ = write!(message, "; {said}");
     } else if let Some(why) = interruption(facts).filter(|_| matches!(case, Case::Serving | Case::Pinned)) {
         let _ = write!(message, "; an update will interrupt it, because {why}");
     }
-    Standing::new(case, message)
+    let names_it = unscaled.filter(|_| case == Case::AutoscalerFailing);
+    Standing { case, cause: names_it, message }
 }
 
-/// Why the last look whether the source changed failed, if it did.
-fn poll_failure(facts: &Facts<'_>) -> Option<String> {
+/// What a pin holds back.
+fn pin(facts: &Facts<'_>) -> String {
+    let said = ", as spec.rollout.revision says";
+    let trained = facts.situation.training.as_ref().and_then(|training| training.newest.as_ref());
+    match (&facts.situation.resolution, trained) {
+        _ if facts.situation.overridden.is_some() => format!("{said}, although the gate refused it"),
+        (_, Some(newest)) if newest.refused.is_none() && !newest.needs_approval => {
+            format!("{said}; the newest training gave {}", revision_id(&newest.revision.digest))
+        }
+        (Some(newest), None) => format!("{said}; the source holds {}", revision_id(&newest.revision.digest)),
+        _ => said.to_owned(),
+    }
+}
+
+/// Why the last look whether the source or the data changed failed, if it did, with a sentence that says so.
+pub(super) fn poll_failure(facts: &Facts<'_>) -> Option<Cause> {
+    let said = |cause: &Cause, how: String| {
+        Some(Cause { message: format!("{how}: {}", cause.message), ..cause.clone() })
+    };
+    let training = facts.situation.training.as_ref();
+    if let Some(cause) = training.and_then(|training| training.look_failed.as_ref()) {
+        return said(cause, "looking whether the data changed failed, and is tried again".to_owned());
+    }
     match &facts.situation.source {
-        SourceState::Retrying { cause, at, poll: true } => Some(format!(
-            "looking whether the source changed failed, and is tried again at {at}: {}",
-            cause.message
-        )),
+        SourceState::Retrying { cause, at, poll: true } => {
+            said(cause, format!("looking whether the source changed failed, and is tried again at {at}"))
+        }
         SourceState::Refused { cause, poll: true } => {
-            Some(format!("what the source holds now cannot be served: {}", cause.message))
+            said(cause, "what the source holds now cannot be served".to_owned())
         }
         _ => None,
     }
+}
+
+/// The word of that, for the status: while another look is at work, the former one's. `looking` is whether one is.
+pub(super) fn look_failed(facts: &Facts<'_>, looking: bool, known: Option<&String>) -> Option<String> {
+    let reason = poll_failure(facts).map(|cause| text::one_line(&cause.reason, MAX_REASON));
+    reason.or_else(|| known.filter(|_| looking).cloned())
 }
 
 /// Why a change of this Model interrupts its service, if it does: with one pod and no room for a second.

@@ -93,6 +93,18 @@ cases! {
     ResolveRetrying: No WithAPod Yes No, Resolving, true;
     /// the source holds nothing that can be served
     ResolveRefused: No WithAPod No Yes, InvalidSpec, true;
+    /// the first training is at work, or about to begin
+    TrainingFirst: No WithAPod Yes No, Training, true;
+    /// the first training waits until its queue admits it
+    TrainingQueued: No WithAPod Yes No, Queued, false;
+    /// the first training failed and is tried again
+    TrainingRetrying: No WithAPod Yes No, Training, true;
+    /// the first training failed for good
+    TrainingFailed: No WithAPod No Yes, RetriesExhausted, true;
+    /// the gate refused what the first training gave
+    GateRefused: No WithAPod No Yes, ApprovalRequired, true;
+    /// what the first training gave waits for approval
+    ApprovalNeeded: No WithAPod No Yes, ApprovalRequired, false;
     /// the spec cannot be carried out
     Blocked: No WithAPod No Yes, InvalidSpec, true;
     /// an object of somebody else has the name of a child
@@ -117,10 +129,28 @@ cases! {
     Serving: Yes Yes No No, Serving, false;
     /// the same, and an autoscaler chooses the number of pods
     Autoscaled: Yes Yes No No, Serving, false;
-    /// the same, and looking whether the source changed failed
+    /// the same, and the autoscaler does not act
+    AutoscalerFailing: Yes Yes No No, AutoscalerFailing, true;
+    /// the same, and an autoscaler that is no longer wanted goes away
+    HandOver: Yes Yes Yes No, Serving, false;
+    /// more than one decides how many pods there are
+    Contested: No WithAPod No Yes, AutoscalerConflict, false;
+    /// the wanted revision is served, and looking whether the source or the data changed failed
     PollFailed: Yes Yes No No, Serving, false;
-    /// `spec.rollout.revision` holds a revision that is not the newest
+    /// `spec.rollout.revision` holds a revision that would not be served without it
     Pinned: Yes Yes No No, Pinned, false;
+    /// the wanted revision is served, and a training is at work
+    Retraining: Yes Yes Yes No, Serving, false;
+    /// the same, and the training waits until its queue admits it
+    RetrainingQueued: Yes Yes Yes No, Serving, false;
+    /// the wanted revision is served; a training failed and is tried again
+    RetrainingRetrying: Yes Yes Yes No, Serving, false;
+    /// the wanted revision is served; a training failed for good
+    RetrainingFailed: Yes Yes No No, Serving, false;
+    /// the wanted revision is served; the gate refused a newer one
+    RetrainingRefused: Yes Yes No No, Serving, false;
+    /// the wanted revision is served; a newer one waits for approval
+    RetrainingApproval: Yes Yes No No, ApprovalRequired, false;
     /// the wanted revision is served, and pods are added, removed or replaced
     Scaling: Yes Yes Yes No, Serving, false;
     /// the wanted revision was served, and no pod is ready now
@@ -172,8 +202,12 @@ mod tests {
                     Case::ResolveRetrying
                     | Case::ResolveRefused
                     | Case::Blocked
+                    | Case::TrainingRetrying
+                    | Case::TrainingFailed
+                    | Case::GateRefused
                     | Case::Waiting
                     | Case::SourceChanged
+                    | Case::AutoscalerFailing
                     | Case::Failed => "the cause".to_owned(),
                     _ => format!("`{}`{cause}", row.reason.as_str()),
                 };

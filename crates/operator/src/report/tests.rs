@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::{autoscaling::v2::HorizontalPodAutoscaler, core::v1::Pod};
 use modelwright_api::{
     conditions::{Cause, Class, Reason},
     status::{Condition, RejectedRevision, Revision, TensorFacts},
@@ -17,6 +17,7 @@ use crate::{
 };
 
 mod lifecycle;
+mod training;
 
 const JOB: &str = "bc-resolve-01234567-0";
 /// A part of the message of a pod whose server does not start.
@@ -97,6 +98,15 @@ impl World {
         self.observed.deployment = Some(Arc::new(serde_json::from_value(deployment).unwrap()));
     }
 
+    /// An autoscaler decides how many pods there are, and says this of itself.
+    fn autoscaled(&mut self, conditions: &serde_json::Value) {
+        self.spec(&json!({
+            "source": {"uri": "s3://models/bc/"},
+            "serving": {"autoscaling": {"maxReplicas": 5}, "resources": {"requests": {"cpu": 1}}},
+        }));
+        self.observed.autoscaler = Some(Arc::new(autoscaler("bc", conditions)));
+    }
+
     fn spec(&mut self, spec: &serde_json::Value) {
         self.model.spec = serde_json::from_value(spec.clone()).unwrap();
     }
@@ -158,6 +168,18 @@ fn world(case: Case) -> World {
         | Case::ApplyFailing
         | Case::FirstDeploy
         | Case::Failed => World::new(),
+        Case::TrainingFirst
+        | Case::TrainingQueued
+        | Case::TrainingRetrying
+        | Case::TrainingFailed
+        | Case::GateRefused
+        | Case::ApprovalNeeded
+        | Case::Retraining
+        | Case::RetrainingQueued
+        | Case::RetrainingRetrying
+        | Case::RetrainingFailed
+        | Case::RetrainingRefused
+        | Case::RetrainingApproval => return training::world(case),
         Case::Rolling | Case::FailedCandidate => World::rolling(),
         _ => World::serving(),
     };
@@ -198,7 +220,9 @@ fn world(case: Case) -> World {
             };
         }
         Case::Rolling | Case::Serving => {}
-        Case::Autoscaled => situation.replicas = None,
+        Case::Autoscaled | Case::AutoscalerFailing | Case::HandOver | Case::Contested => {
+            autoscaled(case, &mut world);
+        }
         Case::PollFailed => situation.source = retrying(true),
         Case::Pinned => {
             situation.pinned = true;
@@ -225,12 +249,49 @@ fn world(case: Case) -> World {
             world.spec(&json!({"source": {"uri": "s3://models/bc/"}, "suspend": true}));
             world.pods([]);
         }
+        _ => unreachable!("made by tests::training"),
     }
     world
 }
 
 fn condition(status: &ModelStatus, type_: ConditionType) -> &Condition {
     status.conditions.iter().find(|condition| condition.type_ == type_.as_str()).unwrap()
+}
+
+/// A Model in a case of autoscaling.
+fn autoscaled(case: Case, world: &mut World) {
+    let conditions = if case == Case::AutoscalerFailing {
+        json!([{
+            "type": "ScalingActive", "status": "False", "reason": "FailedGetContainerResourceMetric",
+            "message": "the server could not find the requested resource (get pods.metrics.k8s.io)",
+        }])
+    } else {
+        json!([])
+    };
+    world.autoscaled(&conditions);
+    match case {
+        Case::HandOver => world.model.spec.serving.as_mut().unwrap().autoscaling = None,
+        Case::Contested => {
+            world.observed.other_autoscalers = vec![Arc::new(autoscaler("theirs", &json!([])))];
+        }
+        _ => world.situation.replicas = None,
+    }
+}
+
+fn autoscaler(name: &str, conditions: &serde_json::Value) -> HorizontalPodAutoscaler {
+    let target = json!({"apiVersion": "apps/v1", "kind": "Deployment", "name": "bc"});
+    serde_json::from_value(json!({
+        "metadata": {"name": name, "namespace": "demo"},
+        "spec": {"minReplicas": 1, "maxReplicas": 5, "scaleTargetRef": target},
+        "status": {"desiredReplicas": 2, "conditions": conditions},
+    }))
+    .unwrap()
+}
+
+/// The reasons of a report's Events, with a `!` where something is wrong.
+fn events(report: &Report) -> Vec<String> {
+    let word = |event: &Announcement| format!("{}{}", if event.warning { "!" } else { "" }, event.reason);
+    report.announcements.iter().map(word).collect()
 }
 
 #[test]
@@ -253,6 +314,42 @@ fn every_case_is_told_apart() {
 )]
 #[case(Case::ResolveRetrying, "StoreUnreachable", "cannot be reached; tried again at 2026-11-27T12:05:00Z")]
 #[case(Case::ResolveRefused, "NoModel", "s3://models/bc/ holds no model")]
+#[case(Case::TrainingFirst, "Training", "Job bc-train-01234567-1 trains")]
+#[case(Case::TrainingQueued, "Queued", "Job bc-train-01234567-1 waits until its queue gpus admits it")]
+#[case(
+    Case::TrainingRetrying,
+    "StoreUnreachable",
+    "attempt 2 (Job bc-train-01234567-2) failed: the store cannot be reached; tried again at 2026-11-27T12:05:00Z"
+)]
+#[case(Case::TrainingFailed, "OneClass", "Job bc-train-01234567-1: every row has the class benign")]
+#[case(
+    Case::GateRefused,
+    "RequirementNotMet",
+    "the gate refused revision ffeeddccbbaa9988: valAccuracy is 0.6100, and the gate requires at least 0.9"
+)]
+#[case(
+    Case::ApprovalNeeded,
+    "ApprovalRequired",
+    "revision ffeeddccbbaa9988, valAccuracy 0.61, passed the gate and waits for approval: write it as spec.rollout.revision"
+)]
+#[case(Case::Retraining, "Serving", "revision 0011223344556677 is served; Job bc-train-01234567-1 trains")]
+#[case(Case::RetrainingQueued, "Serving", "is served; Job bc-train-01234567-1 waits until its queue gpus")]
+#[case(
+    Case::RetrainingRetrying,
+    "Serving",
+    "is served; attempt 2 (Job bc-train-01234567-2) failed: the store"
+)]
+#[case(Case::RetrainingFailed, "Serving", "is served; Job bc-train-01234567-1: every row has the class")]
+#[case(
+    Case::RetrainingRefused,
+    "Serving",
+    "revision 0011223344556677 is served; the gate refused revision ffeeddccbbaa9988: valAccuracy is 0.6100"
+)]
+#[case(
+    Case::RetrainingApproval,
+    "ApprovalRequired",
+    "revision 0011223344556677 is served; revision ffeeddccbbaa9988, valAccuracy 0.61, passed the gate and waits"
+)]
 #[case(Case::Blocked, "InvalidPodTemplate", "podTemplate.spec.x: unknown")]
 #[case(Case::NameConflict, "NameConflict", "Service/bc: belongs to Helm")]
 #[case(Case::Waiting, "ServiceAccountMissing", "create models")]
@@ -277,7 +374,22 @@ fn every_case_is_told_apart() {
     "revision ffeeddccbbaa9988 did not become ready: limit of 256Mi; revision 0011223344556677 is served as before"
 )]
 #[case(Case::Serving, "Serving", "revision 0011223344556677 is served")]
-#[case(Case::Autoscaled, "Serving", "revision 0011223344556677 is served")]
+#[case(
+    Case::Autoscaled,
+    "Serving",
+    "revision 0011223344556677 is served, by 2 pods as its autoscaler wants, of 1 to 5"
+)]
+#[case(
+    Case::AutoscalerFailing,
+    "MetricsAPIMissing",
+    "is served; HorizontalPodAutoscaler/bc does not act: nothing in the cluster serves metrics.k8s.io; install metrics-server"
+)]
+#[case(Case::HandOver, "Serving", "HorizontalPodAutoscaler/bc goes away before the number of pods is set")]
+#[case(
+    Case::Contested,
+    "AutoscalerConflict",
+    "HorizontalPodAutoscaler/theirs and HorizontalPodAutoscaler/bc of this Model scale the same pods"
+)]
 #[case(
     Case::PollFailed,
     "Serving",
@@ -321,4 +433,31 @@ fn conditions_follow_the_truth_table(#[case] case: Case, #[case] reason: &str, #
         let again = world.report_at(now() + SignedDuration::from_mins(minutes));
         assert_eq!(again, Report { status: first.status.clone(), announcements: Vec::new() }, "{case:?}");
     }
+}
+
+#[test]
+fn pods_that_will_be_removed_once_more_are_told_while_they_answer() {
+    let mut world = World::serving();
+    let over = |name| {
+        let status = json!({"phase": "Failed", "reason": "Evicted",
+            "message": "Pod ephemeral local storage usage exceeds the total limit of containers 2Mi. ",
+            "conditions": [{"type": "Ready", "status": "False", "lastTransitionTime": "2026-11-27T11:59:00Z"}]});
+        server(name, DIGEST, &status)
+    };
+    let mut pods = world.observed.pods.clone();
+    pods.push(Arc::new(over("bc-c")));
+    world.observed.pods = pods;
+    let ready = |report: &Report| condition(&report.status, ConditionType::Ready).clone();
+    let told = ready(&world.report());
+    assert_eq!((told.status, &*told.reason), (ConditionStatus::True, "Serving"));
+    assert!(told.message.contains("; pod bc-c: removed from its node (Evicted)"), "{}", told.message);
+    assert!(told.message.contains("unless you raise spec.serving.resources.limits"), "{}", told.message);
+    let later = ready(&world.report_at(now() + SignedDuration::from_mins(5)));
+    assert_eq!(later.message, "revision 0011223344556677 is served");
+    // Those of another template had other limits.
+    let mut other = over("bc-c");
+    let annotations = other.metadata.annotations.get_or_insert_default();
+    annotations.insert("modelwright.dev/rendered-from".to_owned(), "r-other".to_owned());
+    world.pods([server("bc-a", DIGEST, &samples::ready()), server("bc-b", DIGEST, &samples::ready()), other]);
+    assert_eq!(ready(&world.report()).message, "revision 0011223344556677 is served");
 }

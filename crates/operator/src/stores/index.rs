@@ -6,14 +6,13 @@ use std::{
     sync::{Arc, PoisonError, RwLock},
 };
 
-use kube::{Resource, ResourceExt, runtime::watcher::Event};
-use modelwright_api::contract::labels;
+use kube::{ResourceExt, runtime::watcher::Event};
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::sync::watch;
 
-use super::ModelKey;
+use super::{Kept, ModelKey};
 
-/// Objects of one kind, found by the namespace and the label `modelwright.dev/model` in the time that it takes to look at
+/// Objects of one kind, found by the namespace and the Model that they have to do with, in the time that it takes to look at
 /// the Model's own.
 ///
 /// Objects are kept as JSON and read anew when a pass asks for them. The types of Kubernetes have a place for every field that
@@ -61,7 +60,7 @@ impl<K> Default for Index<K> {
     }
 }
 
-impl<K: Resource + Serialize + DeserializeOwned> Index<K> {
+impl<K: Kept> Index<K> {
     /// The objects of one Model, in no order.
     pub fn of(&self, model: &ModelKey) -> Vec<Arc<K>> {
         self.those(model, |_| true)
@@ -110,7 +109,7 @@ impl<K: Resource + Serialize + DeserializeOwned> Index<K> {
     /// the same, two if it went from one to another.
     fn put(&self, object: &K) -> Vec<ModelKey> {
         let (name, namespace) = (object.name_any(), object.namespace().unwrap_or_default());
-        let Some(model) = object.labels().get(labels::MODEL).cloned() else {
+        let Some(model) = object.model().map(str::to_owned) else {
             return self.remove(&namespace, &name).into_iter().collect();
         };
         let mut namespaces = self.namespaces.write().unwrap_or_else(PoisonError::into_inner);
@@ -202,7 +201,7 @@ impl Feed {
     /// Takes one event in. Returns the Models that it changes something for.
     pub fn take<K>(&mut self, index: &Index<K>, event: Event<K>) -> Vec<ModelKey>
     where
-        K: Resource + Serialize + DeserializeOwned,
+        K: Kept,
     {
         match event {
             Event::Init => {
@@ -234,6 +233,7 @@ impl Feed {
 #[cfg(test)]
 mod tests {
     use k8s_openapi::api::core::v1::Service;
+    use modelwright_api::contract::labels;
 
     use super::*;
 

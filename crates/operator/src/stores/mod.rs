@@ -1,6 +1,7 @@
 //! Keeps what is there of every Model in memory, by watches.
 //!
-//! Every kind is selected by our label on the server, pruned to what is read before it is kept, and found by the Model's name.
+//! Every kind but one is selected by our label on the server, pruned to what is read before it is kept, and found by the Model's
+//! name. Autoscalers are watched whosever they are, and those of others are kept by what they scale.
 //! Only changes of what is kept trigger a pass. Secrets, `ConfigMap`s, `ReplicaSet`s and Events are never watched.
 
 use std::{collections::BTreeMap, fmt, pin::pin, sync::Arc, time::Duration};
@@ -23,7 +24,13 @@ use modelwright_api::contract::{APPLICATION, labels, names};
 use tokio::{sync::watch, task::JoinSet};
 use tracing::{debug, warn};
 
-use crate::{controller::Observer, observe::Observed};
+use crate::{
+    controller::Observer,
+    observe::{
+        Observed,
+        autoscalers::{Target, is_ours},
+    },
+};
 
 mod index;
 mod prune;
@@ -216,16 +223,24 @@ impl Stores {
     pub fn observed(&self, namespace: &str, model: &str) -> Observed {
         let key = ModelKey::new(namespace, model);
         let (child, headless) = (names::child(model), names::headless_service(model));
+        let (mut own, mut others): (Vec<_>, Vec<_>) =
+            self.autoscalers.of(&key).into_iter().partition(|known| is_ours(known, &child));
+        others.retain(|other| Target::of(other).is_some_and(|target| target.name() == child));
+        others.sort_by_key(|other| other.metadata.name.clone());
         Observed {
             service_account: self.service_accounts.named(&key, &child),
             service: self.services.named(&key, &child),
             headless_service: self.services.named(&key, &headless),
             disruption_budget: self.disruption_budgets.named(&key, &child),
             network_policy: self.network_policies.named(&key, &child),
+            train_service: self.services.named(&key, &names::train_service(model)),
             deployment: self.deployments.named(&key, &child),
-            autoscaler: self.autoscalers.named(&key, &child),
+            autoscaler: own.pop(),
+            other_autoscalers: others,
             jobs: self.jobs.of(&key),
             pods: self.pods.of(&key),
+            // No watch tells it: the controller adds what it was told.
+            progress: None,
         }
     }
 }
@@ -260,7 +275,9 @@ struct Watch<K> {
 impl<K: Kept> Watch<K> {
     async fn run(mut self, api: Api<K>, lists: Lists) {
         let selector = format!("{}={APPLICATION}", labels::APP_MANAGED_BY);
-        let events = watcher(api, lists.watch_config().labels(&selector)).default_backoff();
+        let config = lists.watch_config();
+        let config = if K::OURS_ALONE { config.labels(&selector) } else { config };
+        let events = watcher(api, config).default_backoff();
         let mut events = pin!(events);
         let mut failing = false;
         while let Some(event) = events.next().await {

@@ -6,17 +6,19 @@ use k8s_openapi::{
     NamespaceResourceScope,
     api::{
         apps::v1::Deployment,
-        autoscaling::v2::HorizontalPodAutoscaler,
+        autoscaling::v2::{HorizontalPodAutoscaler, HorizontalPodAutoscalerSpec},
         batch::v1::Job,
         core::v1::{Container, ContainerStatus, Pod, PodSpec, PodStatus, Service, ServiceAccount},
         networking::v1::NetworkPolicy,
         policy::v1::PodDisruptionBudget,
     },
-    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+    apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectMeta},
 };
 use kube::Resource;
-use modelwright_api::contract::GROUP;
+use modelwright_api::contract::{GROUP, annotations, field_managers, labels};
 use serde::{Serialize, de::DeserializeOwned};
+
+use crate::observe::autoscalers::{Target, is_labelled};
 
 /// A kind of object that is watched.
 pub trait Kept:
@@ -31,6 +33,14 @@ pub trait Kept:
 {
     /// The kind's name.
     const KIND: &'static str;
+
+    /// Whether only objects with our label are watched.
+    const OURS_ALONE: bool = true;
+
+    /// The Model that an object has to do with.
+    fn model(&self) -> Option<&str> {
+        self.meta().labels.as_ref()?.get(labels::MODEL).map(String::as_str)
+    }
 
     /// Forgets what nobody reads, beside the metadata that nobody reads of any kind.
     fn forget(&mut self) {}
@@ -54,6 +64,23 @@ fn prune_metadata(metadata: &mut ObjectMeta) {
 
 impl Kept for Deployment {
     const KIND: &'static str = "Deployment";
+
+    /// Who set the number of pods is read: whether that was the operator.
+    fn prune(&mut self) {
+        let mut managers = self.metadata.managed_fields.take().unwrap_or_default();
+        managers.retain(owns_replicas);
+        for entry in &mut managers {
+            entry.time = None;
+        }
+        prune_metadata(&mut self.metadata);
+        self.metadata.managed_fields = Some(managers).filter(|managers| !managers.is_empty());
+    }
+}
+
+/// Whether this is the entry of the operator, as the one that set the number of pods.
+fn owns_replicas(entry: &ManagedFieldsEntry) -> bool {
+    let replicas = || entry.fields_v1.as_ref()?.0.get("f:spec")?.get("f:replicas");
+    entry.manager.as_deref() == Some(field_managers::REPLICAS) && replicas().is_some()
 }
 
 impl Kept for Job {
@@ -61,8 +88,12 @@ impl Kept for Job {
 
     /// A Job is never written again, so its pods are only kept as far as messages name them.
     fn forget(&mut self) {
-        if let Some(spec) = self.spec.as_mut().and_then(|spec| spec.template.spec.as_mut()) {
+        let Some(template) = self.spec.as_mut().map(|spec| &mut spec.template) else { return };
+        if let Some(spec) = &mut template.spec {
             prune_pod_spec(spec);
+        }
+        if let Some(metadata) = &mut template.metadata {
+            prune_annotations(metadata);
         }
     }
 }
@@ -70,8 +101,29 @@ impl Kept for Job {
 impl Kept for HorizontalPodAutoscaler {
     const KIND: &'static str = "HorizontalPodAutoscaler";
 
-    /// Metrics change every 15 seconds.
+    /// Those of others too: two on one Deployment keep each other from working.
+    const OURS_ALONE: bool = false;
+
+    fn model(&self) -> Option<&str> {
+        if is_labelled(self) {
+            return self.metadata.labels.as_ref()?.get(labels::MODEL).map(String::as_str);
+        }
+        Target::of(self).map(Target::name)
+    }
+
+    /// Of others only what they scale. Metrics change every 15 seconds.
     fn forget(&mut self) {
+        if !is_labelled(self) {
+            let ObjectMeta { name, namespace, deletion_timestamp, .. } = std::mem::take(&mut self.metadata);
+            self.metadata = ObjectMeta { name, namespace, deletion_timestamp, ..ObjectMeta::default() };
+            let scale_target_ref = self.spec.take().unwrap_or_default().scale_target_ref;
+            self.spec = Some(HorizontalPodAutoscalerSpec {
+                scale_target_ref,
+                ..HorizontalPodAutoscalerSpec::default()
+            });
+            self.status = None;
+            return;
+        }
         if let Some(status) = &mut self.status {
             status.current_metrics = None;
             status.last_scale_time = None;
@@ -107,11 +159,7 @@ impl Kept for Pod {
     const KIND: &'static str = "Pod";
 
     fn forget(&mut self) {
-        if let Some(annotations) = &mut self.metadata.annotations {
-            annotations.retain(|key, _| key.split_once('/').is_some_and(|(group, _)| group == GROUP));
-        }
-        self.metadata.annotations =
-            self.metadata.annotations.take().filter(|annotations| !annotations.is_empty());
+        prune_annotations(&mut self.metadata);
         self.metadata.generate_name = None;
         if let Some(spec) = &mut self.spec {
             prune_pod_spec(spec);
@@ -120,6 +168,17 @@ impl Kept for Pod {
             prune_pod_status(status);
         }
     }
+}
+
+/// What a pod's annotations say for others, and what they say for its own commands, which may be long.
+fn prune_annotations(metadata: &mut ObjectMeta) {
+    let read = |key: &str| {
+        key.split_once('/').is_some_and(|(group, _)| group == GROUP)
+            && ![annotations::ORDER, annotations::PARAMETERS].contains(&key)
+    };
+    let mut kept = metadata.annotations.take().unwrap_or_default();
+    kept.retain(|key, _| read(key));
+    metadata.annotations = Some(kept).filter(|kept| !kept.is_empty());
 }
 
 fn prune_pod_spec(spec: &mut PodSpec) {
@@ -189,7 +248,7 @@ mod tests {
             "metadata": {
                 "name": "p", "namespace": "n", "uid": "u", "resourceVersion": "7", "generateName": "p-",
                 "creationTimestamp": "2026-01-01T00:00:00Z", "labels": {"a": "b"},
-                "annotations": {"modelwright.dev/digest": "d", "other.dev/digest": "x"},
+                "annotations": {"modelwright.dev/digest": "d", "other.dev/digest": "x", "modelwright.dev/order": "{}"},
                 "ownerReferences": [{"apiVersion": "v1", "kind": "K", "name": "k", "uid": "o"}],
                 "managedFields": [{"manager": "m"}],
             },
@@ -252,7 +311,10 @@ mod tests {
     fn an_autoscalers_new_metrics_change_nothing() {
         let autoscaler = |value: i32| {
             pruned::<HorizontalPodAutoscaler>(json!({
-                "metadata": {"name": "h", "resourceVersion": value.to_string()},
+                "metadata": {
+                    "name": "h", "resourceVersion": value.to_string(),
+                    "labels": {"app.kubernetes.io/managed-by": "modelwright"},
+                },
                 "spec": {"maxReplicas": 2, "scaleTargetRef": {"kind": "Deployment", "name": "d"}},
                 "status": {
                     "desiredReplicas": 1,
@@ -265,6 +327,50 @@ mod tests {
         };
         assert_eq!(autoscaler(1), autoscaler(2));
         assert_eq!(autoscaler(1)["status"]["desiredReplicas"], 1);
+    }
+
+    #[test]
+    fn of_anothers_autoscaler_only_its_target_is_kept() {
+        let autoscaler = pruned::<HorizontalPodAutoscaler>(json!({
+            "metadata": {"name": "h", "namespace": "n", "annotations": {"a": "b"}, "labels": {"c": "d"}},
+            "spec": {
+                "maxReplicas": 2, "metrics": [{"type": "Resource"}],
+                "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "bc"},
+            },
+            "status": {"desiredReplicas": 1},
+        }));
+        let expected = json!({
+            "apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler",
+            "metadata": {"name": "h", "namespace": "n"},
+            "spec": {
+                "maxReplicas": 0,
+                "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "bc"},
+            },
+        });
+        assert_eq!(autoscaler, expected);
+        let autoscaler: HorizontalPodAutoscaler = serde_json::from_value(autoscaler).unwrap();
+        assert_eq!(autoscaler.model(), Some("bc"));
+    }
+
+    #[test]
+    fn a_deployment_keeps_whether_the_operator_set_its_number_of_pods() {
+        let managers = |all: Value| {
+            pruned::<Deployment>(json!({
+                "metadata": {"name": "d", "managedFields": all}, "spec": {"selector": {}, "template": {}},
+            }))["metadata"]["managedFields"]
+                .clone()
+        };
+        let entry = |manager: &str, fields: Value| {
+            json!({
+                "manager": manager, "operation": "Apply", "time": "2026-01-01T00:00:00Z", "fieldsV1": fields,
+            })
+        };
+        let replicas = json!({"f:spec": {"f:replicas": {}}});
+        let template = entry("modelwright-template", json!({"f:spec": {"f:template": {}}}));
+        let kept = managers(json!([template, entry("modelwright-replicas", replicas.clone())]));
+        assert_eq!(kept[0]["manager"], "modelwright-replicas");
+        assert_eq!((kept.as_array().map(Vec::len), &kept[0]["time"]), (Some(1), &Value::Null));
+        assert_eq!(managers(json!([template, entry("keda", replicas)])), Value::Null);
     }
 
     #[test]

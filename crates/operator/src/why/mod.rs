@@ -3,8 +3,12 @@
 //! It needs no more than what a user of the Model's namespace may read: the Model, its Deployment, Jobs, pods, Services and
 //! autoscaler. Nothing here asks for them, and nothing knows how the operator was installed.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
-use k8s_openapi::api::{apps::v1::Deployment, batch::v1::Job, core::v1::Pod};
+use k8s_openapi::api::{
+    apps::v1::Deployment, autoscaling::v2::HorizontalPodAutoscaler, batch::v1::Job, core::v1::Pod,
+};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use modelwright_api::{
     Model,
@@ -16,12 +20,13 @@ use modelwright_api::{
 use crate::{
     causes::{self, JobState, PodCause, text},
     observe::{self, Observed, Ownership},
-    plan,
+    plan::{self, scale},
 };
 
 mod next;
 #[cfg(test)]
 mod tests;
+mod training;
 mod tree;
 
 pub use tree::render;
@@ -76,9 +81,10 @@ impl Link {
 pub fn explain(model: &Model, observed: &Observed, now: Timestamp) -> Vec<Link> {
     let mut chain = vec![of_model(model)];
     chain.extend(of_source(model, observed, now));
+    chain.extend(training::of_training(model, observed, now));
     chain.extend(of_deployment(model, observed, now));
     chain.extend(of_service(model, observed));
-    chain.extend(of_autoscaler(observed));
+    chain.extend(of_autoscaler(model, observed));
     // What the operator alone knows, such as a spec that cannot be carried out, has no link beneath the Model.
     let explained = chain.iter().skip(1).any(|link| !link.next.is_empty());
     if let (false, Some(ready), Some(first)) = (explained, unready(model), chain.first_mut()) {
@@ -119,8 +125,11 @@ fn of_model(model: &Model) -> Link {
 fn of_source(model: &Model, observed: &Observed, now: Timestamp) -> Vec<Link> {
     let Some(source) = &model.spec.source else { return Vec::new() };
     let what = format!("source {}", text::one_line(&source.uri, 200));
-    let newest =
-        observed.jobs.iter().max_by_key(|job| (&job.metadata.creation_timestamp, &job.metadata.name));
+    let (_, name) = next::place(model);
+    let prefix = format!("{name}-resolve-");
+    let reads = |job: &&Arc<Job>| job.metadata.name.as_deref().is_some_and(|name| name.starts_with(&prefix));
+    let jobs = observed.jobs.iter().filter(reads);
+    let newest = jobs.max_by_key(|job| (&job.metadata.creation_timestamp, &job.metadata.name));
     let known = model.status.as_ref().and_then(|status| status.source.as_ref());
     let holds = |digest: &str| format!("holds revision {}", revision_id(digest));
     let Some(job) = newest else {
@@ -192,7 +201,11 @@ fn of_deployment(model: &Model, observed: &Observed, now: Timestamp) -> Vec<Link
     let (_, name) = next::place(model);
     let what = format!("Deployment {name}");
     let Some(deployment) = &observed.deployment else {
-        return vec![Link::new(1, Mark::Working, what, "not made yet; it is made once the source was read")];
+        let once = match &model.spec.training {
+            Some(_) => "not made yet; it is made once a training gave a revision that may be served",
+            None => "not made yet; it is made once the source was read",
+        };
+        return vec![Link::new(1, Mark::Working, what, once)];
     };
     if is_foreign(model, &deployment.metadata) {
         return vec![of_foreign(model, what)];
@@ -292,22 +305,28 @@ fn of_foreign(model: &Model, what: String) -> Link {
     link
 }
 
-fn of_autoscaler(observed: &Observed) -> Vec<Link> {
-    let Some(autoscaler) = &observed.autoscaler else { return Vec::new() };
-    let name = autoscaler.metadata.name.as_deref().unwrap_or_default();
-    let what = format!("HorizontalPodAutoscaler {name}");
-    let conditions = autoscaler.status.iter().flat_map(|status| status.conditions.iter().flatten());
-    let failing = conditions.into_iter().find(|condition| {
-        matches!(condition.type_.as_str(), "ScalingActive" | "AbleToScale") && condition.status == "False"
+fn of_autoscaler(model: &Model, observed: &Observed) -> Vec<Link> {
+    let contest = scale::contest(model, observed).map(|cause| {
+        let mut link = Link::new(1, Mark::Bad, "The number of pods".to_owned(), &cause.message);
+        link.next = next::of_autoscaler(model, &cause);
+        link
     });
-    vec![match (failing, &autoscaler.status) {
-        (Some(failing), _) => {
-            Link::new(1, Mark::Bad, what, failing.message.as_deref().unwrap_or("does not scale"))
-        }
-        (None, Some(status)) => {
-            let spec = autoscaler.spec.as_ref().map_or(0, |spec| spec.max_replicas);
-            Link::new(1, Mark::Good, what, &format!("wants {} pods, at most {spec}", status.desired_replicas))
-        }
-        (None, None) => Link::new(1, Mark::Working, what, "has not measured yet"),
-    }]
+    contest
+        .into_iter()
+        .chain(observed.autoscaler.as_deref().map(|own| of_own_autoscaler(model, own)))
+        .collect()
+}
+
+fn of_own_autoscaler(model: &Model, autoscaler: &HorizontalPodAutoscaler) -> Link {
+    let what = format!("HorizontalPodAutoscaler {}", autoscaler.metadata.name.as_deref().unwrap_or_default());
+    if let Some(failure) = causes::autoscaler::failure(autoscaler) {
+        let mut link = Link::new(1, Mark::Bad, what, &failure.cause.message);
+        link.next = next::of_autoscaler(model, &failure.cause);
+        return link;
+    }
+    let Some(status) = &autoscaler.status else {
+        return Link::new(1, Mark::Working, what, "has not measured yet");
+    };
+    let most = autoscaler.spec.as_ref().map_or(0, |spec| spec.max_replicas);
+    Link::new(1, Mark::Good, what, &format!("wants {} pods, at most {most}", status.desired_replicas))
 }

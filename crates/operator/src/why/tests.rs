@@ -184,6 +184,170 @@ fn each_cause_has_a_next_step(#[case] status: Value, #[case] step: &str) {
     assert!(text.split_once("next:").unwrap().1.contains(step), "{text}");
 }
 
+/// A Model that is trained, whose training is as given.
+fn trained(ready: &str, reason: &str, message: &str, stalled: &str, training: &Value) -> Model {
+    let mut model = serde_json::to_value(model(ready, reason, message, stalled)).unwrap();
+    model["spec"] = json!({"training": {
+        "data": {"source": {"uri": "s3://data/bc/"}, "target": "diagnosis"}, "output": {"uri": "s3://models/"},
+        "queue": "gpus"}});
+    model["status"]["training"] = training.clone();
+    model["status"].as_object_mut().unwrap().remove("source");
+    serde_json::from_value(model).unwrap()
+}
+
+/// The Job of a training, and its pod whose containers are as given.
+fn attempt(phase: &str, containers: &[(&str, Value)]) -> Observed {
+    let status = |(name, state): &(&str, Value)| json!({"name": name, "image": "", "imageID": "", "ready": false, "restartCount": 0, "state": state});
+    let pod = json!({
+        "metadata": {"name": "bc-train-01234567-2-x", "namespace": "demo",
+            "ownerReferences": [{"apiVersion": "batch/v1", "kind": "Job", "controller": true,
+                "name": "bc-train-01234567-2", "uid": "job-uid"}]},
+        "spec": {"restartPolicy": "Never", "containers": containers.iter().map(|(name, _)| json!({"name": name,
+            "resources": {"limits": {"memory": "1Gi"}}})).collect::<Vec<_>>()},
+        "status": {"phase": phase, "containerStatuses": containers.iter().map(status).collect::<Vec<_>>()},
+    });
+    let job = json!({"metadata": {"name": "bc-train-01234567-2", "namespace": "demo", "uid": "job-uid"}});
+    Observed {
+        jobs: vec![
+            // What was read of a former source says nothing of the training.
+            Arc::new(samples::resolve_job(&json!({"failed": 1}))),
+            Arc::new(serde_json::from_value(job).unwrap()),
+        ],
+        pods: vec![Arc::new(samples::pod(&pod))],
+        ..Observed::default()
+    }
+}
+
+fn failed(reason: &str, message: &str, next_at: Option<&str>) -> Value {
+    json!({"phase": "Failed", "job": "bc-train-01234567-2", "attempt": 2, "reason": reason, "message": message,
+        "nextAt": next_at})
+}
+
+#[test]
+fn crash_of_a_users_container_leads_to_its_last_lines() {
+    let model = trained(
+        "False",
+        "ContainerFailed",
+        "attempt 2 (Job bc-train-01234567-2) failed",
+        "False",
+        &failed("ContainerFailed", "attempt 2 failed", Some("2026-11-27T12:05:00Z")),
+    );
+    let crash = json!({"terminated": {"exitCode": 1, "reason": "Error",
+        "message": "  File train.py, line 7\nKeyError: 'diagnosis'"}});
+    reads(
+        &model,
+        &attempt("Failed", &[("train", crash)]),
+        "\
+… Model demo/bc: not ready (ContainerFailed): attempt 2 (Job bc-train-01234567-2) failed
+├─ ✗ training from s3://data/bc/: attempt 2 failed; the next one is due at 2026-11-27T12:05:00Z
+│  └─ ✗ Job bc-train-01234567-2: failed
+│     └─ ✗ Pod bc-train-01234567-2-x: Failed
+│        └─ ✗ container train: ContainerFailed: ended with exit code 1, and said: File train.py, line 7
+│             KeyError: 'diagnosis'; see its last lines: kubectl logs bc-train-01234567-2-x -c train
+└─ … Deployment bc: not made yet; it is made once a training gave a revision that may be served
+next:
+  kubectl logs bc-train-01234567-2-x -c train -n demo
+  kubectl edit mdl bc -n demo  # correct what the message names
+  kubectl annotate mdl bc -n demo --overwrite modelwright.dev/retrain-at=\"$(date -Is)\"  # to try it once more
+",
+    );
+}
+
+#[test]
+fn refusal_of_the_gate_has_both_numbers() {
+    let training = json!({"phase": "Refused", "job": "bc-train-01234567-2", "attempt": 1, "revision": DIGEST,
+        "metric": "valAccuracy 0.61", "baseline": {"valAccuracy": 0.63}, "reason": "RequirementNotMet",
+        "message": "the gate refused revision 0011223344556677: valAccuracy is 0.6100, and the gate requires at least 0.9"});
+    let model =
+        trained("True", "Serving", "revision ffeeddccbbaa9988 is served; the gate …", "False", &training);
+    reads(
+        &model,
+        &Observed::default(),
+        "\
+✓ Model demo/bc: ready (Serving): revision ffeeddccbbaa9988 is served; the gate …
+├─ ✗ training from s3://data/bc/: gave revision 0011223344556677, valAccuracy 0.61 (the simple model beside
+│    it: 0.6300)
+│  └─ ✗ gate: RequirementNotMet: valAccuracy is 0.6100, and the gate requires at least 0.9
+└─ … Deployment bc: not made yet; it is made once a training gave a revision that may be served
+next:
+  # better data, other settings in spec.training, or another gate; until then nothing changes for clients
+  # once the data are better; a changed spec is trained by itself
+  kubectl annotate mdl bc -n demo --overwrite modelwright.dev/retrain-at=\"$(date -Is)\"
+  kubectl get mdl bc -n demo -o jsonpath='{.status.revisions.rejected}'  # all its metrics
+",
+    );
+}
+
+#[test]
+fn running_training_says_how_far_it_is() {
+    let training = json!({"phase": "Training", "job": "bc-train-01234567-2", "attempt": 2, "reason": "Training",
+        "message": "Job bc-train-01234567-2 trains, attempt 2; progress cannot be read: no answer",
+        "progressPercent": 45, "epoch": 12, "etaSeconds": 95, "metric": "valLoss 0.23"});
+    let model = trained("False", "Training", "Job bc-train-01234567-2 trains, attempt 2", "False", &training);
+    reads(
+        &model,
+        &attempt("Running", &[("train", json!({"running": {}}))]),
+        "\
+… Model demo/bc: not ready (Training): Job bc-train-01234567-2 trains, attempt 2
+├─ … training from s3://data/bc/: attempt 2 is Training, 45 %, epoch 12, about 95 s left, valLoss 0.23;
+│    progress cannot be read: no answer
+│  └─ … Job bc-train-01234567-2: its pod is at work
+└─ … Deployment bc: not made yet; it is made once a training gave a revision that may be served
+",
+    );
+}
+
+#[test]
+fn what_the_operator_decided_stands_at_the_job_and_what_the_pod_said_beneath() {
+    let said = "attempt 4 of 4 failed: the last: ended with exit code 1";
+    let model = trained("False", "RetriesExhausted", said, "True", &failed("RetriesExhausted", said, None));
+    let crash = json!({"terminated": {"exitCode": 1, "reason": "Error", "message": "boom"}});
+    let text = render(&explain(&model, &attempt("Failed", &[("train", crash)]), now()));
+    assert!(text.contains("✗ Job bc-train-01234567-2: RetriesExhausted: attempt 4 of 4 failed"), "{text}");
+    assert!(
+        text.contains("✗ container train: ContainerFailed: ended with exit code 1, and said: boom"),
+        "{text}"
+    );
+    assert!(text.contains("kubectl logs bc-train-01234567-2-x -c train -n demo"), "{text}");
+}
+
+#[rstest]
+#[case::memory("OutOfMemory", None, "# raise spec.training.resources.limits.memory")]
+#[case::deadline("TrainingDeadlineExceeded", None, "# raise spec.training.deadline")]
+#[case::stalled("TrainingStalled", Some(""), "# nothing: it is tried again by itself")]
+#[case::preempted("TrainingPreempted", Some(""), "# nothing: it is tried again by itself")]
+#[case::exhausted("RetriesExhausted", None, "modelwright.dev/retrain-at=")]
+#[case::quota("QuotaExceeded", Some(""), "kubectl describe resourcequota -n demo")]
+#[case::bad_data("OneClass", None, "# correct what the message names in spec.training")]
+#[case::missing_secret(
+    "SecretMissing",
+    Some(""),
+    "# nothing more: it is tried again by itself once it is there"
+)]
+fn each_end_of_a_training_has_a_next_step_after_its_pod_is_gone(
+    #[case] reason: &str,
+    #[case] next_at: Option<&str>,
+    #[case] step: &str,
+) {
+    let model = trained("False", reason, "m", "False", &failed(reason, "m", next_at));
+    let text = render(&explain(&model, &Observed::default(), now()));
+    assert!(text.contains(&format!("✗ {reason}: m")) || text.contains(&format!("… {reason}: m")), "{text}");
+    assert!(text.split_once("next:").unwrap().1.contains(step), "{text}");
+}
+
+#[rstest]
+#[case(json!({"phase": "Queued", "reason": "Queued"}), "kubectl get localqueues,workloads -n demo")]
+#[case(
+    json!({"phase": "Succeeded", "reason": "ApprovalRequired", "revision": DIGEST}),
+    r#"kubectl patch mdl bc -n demo --type merge -p '{"spec":{"rollout":{"revision":"0011223344556677"}}}'"#
+)]
+#[case(json!({"phase": "Starting", "reason": "QuotaExceeded", "message": "m", "job": "j"}), "kubectl describe resourcequota")]
+fn training_that_waits_has_a_next_step(#[case] training: Value, #[case] step: &str) {
+    let model = trained("False", "Training", "m", "False", &training);
+    let text = render(&explain(&model, &Observed::default(), now()));
+    assert!(text.split_once("next:").unwrap().1.contains(step), "{text}");
+}
+
 #[test]
 fn wide_commands_are_broken_as_a_shell_takes_them() {
     let mut link = Link::new(0, Mark::Bad, "x", "y");

@@ -4,8 +4,8 @@ use super::inference::model_instance_group::Kind;
 use super::inference::model_metadata_response::TensorMetadata as TensorMessage;
 use super::inference::repository_index_response::ModelIndex;
 use super::inference::{
-    DataType, InferStatistics, ModelConfig, ModelInput, ModelInstanceGroup, ModelMetadataResponse,
-    ModelOutput, ModelStatistics, StatisticDuration,
+    DataType, InferBatchStatistics, InferStatistics, ModelConfig, ModelInput, ModelInstanceGroup,
+    ModelMetadataResponse, ModelOutput, ModelStatistics, StatisticDuration,
 };
 use crate::datatype::Datatype;
 use crate::signature::{Signature, TensorMetadata};
@@ -81,7 +81,16 @@ pub fn model_statistics(statistics: statistics::ModelStatistics) -> ModelStatist
             compute_infer: durations(counted.compute_infer),
             compute_output: durations(counted.compute_output),
         }),
-        batch_stats: Vec::new(),
+        batch_stats: statistics
+            .batch_stats
+            .into_iter()
+            .map(|batch| InferBatchStatistics {
+                batch_size: batch.batch_size,
+                compute_input: durations(batch.compute_input),
+                compute_infer: durations(batch.compute_infer),
+                compute_output: durations(batch.compute_output),
+            })
+            .collect(),
     }
 }
 

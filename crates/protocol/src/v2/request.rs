@@ -109,7 +109,7 @@ impl<'a> Draft<'_, 'a> {
             }
         }
         let inputs = inputs.ok_or_else(|| missing("inputs", &root))?;
-        let parameters: Parameters = parameters.unwrap_or_default();
+        let parameters = parameters.unwrap_or_default();
         let here = root.key("parameters");
         let binary = flag(&parameters, "binary_data_output", &here)?.unwrap_or(false);
         let timeout = count(&parameters, "timeout", &here)?.filter(|&microseconds| microseconds > 0);
@@ -118,7 +118,7 @@ impl<'a> Draft<'_, 'a> {
             inputs,
             outputs: outputs::resolve(outputs.unwrap_or_default(), binary, self.signature),
             timeout: timeout.map(Duration::from_micros),
-            parameters,
+            parameters: parameters.into_map(),
         })
     }
 

@@ -1,14 +1,15 @@
 //! Writes dense networks as ONNX files for the examples that measure: `x` FP32 `[-1, widths[0]]` through a matrix product and
 //! `Relu` per layer to `y`.
 
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-/// Writes `model.onnx` into the folder and gives its path. Its weights are in `weights.data`, each at a page's start, so that
-/// they can be mapped.
+use self::wire::{message, number, text};
+
+mod wire;
+
+/// Writes `model.onnx` into the folder, with its weights inside, and gives its path.
 pub(crate) fn write(folder: &Path, widths: &[usize]) -> std::io::Result<PathBuf> {
-    let mut data = std::fs::File::create(folder.join("weights.data"))?;
-    let (mut graph, mut offset, mut seed) = (text(2, "dense"), 0, 1_u32);
+    let (mut graph, mut seed) = (text(2, "dense"), 1_u32);
     let layers = widths.len() - 1;
     for layer in 0..layers {
         let (rows, columns) = (widths[layer], widths[layer + 1]);
@@ -23,22 +24,14 @@ pub(crate) fn write(folder: &Path, widths: &[usize]) -> std::io::Result<PathBuf>
                 (((seed >> 16) as f32 / 65_536.0 - 0.5) / (rows as f32).sqrt()).to_le_bytes()
             })
             .collect();
-        let mut tensor =
-            [number(1, rows as u64), number(1, columns as u64), number(2, 1), text(8, &name("weight"))]
-                .concat();
-        for (key, value) in [
-            ("location", "weights.data".to_owned()),
-            ("offset", offset.to_string()),
-            ("length", values.len().to_string()),
-        ] {
-            tensor.extend(message(13, &[text(1, key), text(2, &value)].concat()));
-        }
-        tensor.extend(number(14, 1));
-        data.write_all(&values)?;
-        let padding = values.len().next_multiple_of(4096) - values.len();
-        data.write_all(&vec![0; padding])?;
-        offset += values.len() + padding;
-        graph.extend(message(5, &tensor));
+        let tensor = [
+            number(1, rows as u64),
+            number(1, columns as u64),
+            number(2, 1),
+            text(8, &name("weight")),
+            message(9, &values),
+        ];
+        graph.extend(message(5, &tensor.concat()));
     }
     graph.extend(message(11, &value("x", widths[0])));
     graph.extend(message(12, &value("y", widths[layers])));
@@ -57,26 +50,4 @@ fn value(name: &str, width: usize) -> Vec<u8> {
     let dimensions = [message(1, &text(2, "n")), message(1, &number(1, width as u64))].concat();
     let tensor = [number(1, 1), message(2, &dimensions)].concat();
     [text(1, name), message(2, &message(1, &tensor))].concat()
-}
-
-fn text(field: u64, text: &str) -> Vec<u8> {
-    message(field, text.as_bytes())
-}
-
-fn message(field: u64, content: &[u8]) -> Vec<u8> {
-    [varint(field << 3 | 2), varint(content.len() as u64), content.to_vec()].concat()
-}
-
-fn number(field: u64, value: u64) -> Vec<u8> {
-    [varint(field << 3), varint(value)].concat()
-}
-
-fn varint(mut value: u64) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    while value >= 0x80 {
-        bytes.push(value.to_le_bytes()[0] | 0x80);
-        value >>= 7;
-    }
-    bytes.push(value.to_le_bytes()[0]);
-    bytes
 }

@@ -21,17 +21,33 @@ pub(super) struct Gate {
     bytes: AtomicUsize,
 }
 
-/// What a request takes of the bounds while it waits; given back when it is dropped.
+/// One queue's own way to the gate that all queues share: counting its holders writes nothing that another thread reads.
+pub(super) type GateHandle = Arc<Arc<Gate>>;
+
+/// What requests take of the bounds while they wait; given back when it is dropped.
 #[derive(Debug)]
 pub(super) struct Place {
-    gate: Arc<Gate>,
+    gate: GateHandle,
+    requests: usize,
     rows: usize,
     bytes: usize,
 }
 
+impl Place {
+    /// Takes another one's part over, of the same gate, so that both are given back at once: the threads of all sessions
+    /// write to the gate, and each write takes its cache line away from the others.
+    pub(super) fn join(&mut self, mut other: Self) {
+        self.requests += std::mem::take(&mut other.requests);
+        self.rows += other.rows;
+        self.bytes += other.bytes;
+    }
+}
+
 impl Drop for Place {
     fn drop(&mut self) {
-        self.gate.subtract(self.rows, self.bytes);
+        if self.requests > 0 {
+            self.gate.subtract(self.requests, self.rows, self.bytes);
+        }
     }
 }
 
@@ -48,13 +64,13 @@ impl Gate {
         })
     }
 
-    /// Lets a request in or refuses it. `sweep` removes requests that nobody waits for any more: a wave of clients that gave
+    /// Lets a request in that comes now, or refuses it. `sweep` removes requests that nobody waits for any more: a wave of clients that gave
     /// up must not keep the next ones out.
     pub(super) fn admit(
-        self: &Arc<Self>,
+        self: &GateHandle,
         rows: usize,
         bytes: usize,
-        deadline: Option<Instant>,
+        (now, deadline): (Instant, Option<Instant>),
         sweep: impl FnOnce(),
     ) -> Result<Place, Error> {
         if self.is_closed() {
@@ -64,7 +80,7 @@ impl Gate {
             let place = self.enter(rows, bytes)?;
             // Without a queue there is nothing that could be late by the queue.
             let others = self.requests.load(Ordering::Relaxed) > 1;
-            if others && deadline.is_some_and(|deadline| Instant::now() + self.finish() > deadline) {
+            if others && deadline.is_some_and(|deadline| now + self.finish() > deadline) {
                 return None;
             }
             Some(place)
@@ -83,19 +99,19 @@ impl Gate {
     }
 
     /// Counts first and looks then, so that the bounds hold although several threads enter at once.
-    fn enter(self: &Arc<Self>, rows: usize, bytes: usize) -> Option<Place> {
+    fn enter(self: &GateHandle, rows: usize, bytes: usize) -> Option<Place> {
         let requests = self.requests.fetch_add(1, Ordering::Relaxed);
         let all_rows = self.rows.fetch_add(rows, Ordering::Relaxed).saturating_add(rows);
         let all_bytes = self.bytes.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes);
         // From here on dropping it takes everything back.
-        let place = Place { gate: Arc::clone(self), rows, bytes };
+        let place = Place { gate: Arc::clone(self), requests: 1, rows, bytes };
         let fits =
             requests < self.bounds.requests && all_rows <= self.bounds.rows && all_bytes <= self.bounds.bytes;
         (requests == 0 || fits).then_some(place)
     }
 
-    fn subtract(&self, rows: usize, bytes: usize) {
-        self.requests.fetch_sub(1, Ordering::Relaxed);
+    fn subtract(&self, requests: usize, rows: usize, bytes: usize) {
+        self.requests.fetch_sub(requests, Ordering::Relaxed);
         self.rows.fetch_sub(rows, Ordering::Relaxed);
         self.bytes.fetch_sub(bytes, Ordering::Relaxed);
     }
@@ -142,14 +158,15 @@ mod tests {
 
     const MS: Duration = Duration::from_millis(1);
 
-    fn gate(requests: usize, rows: usize, bytes: usize) -> Arc<Gate> {
+    fn gate(requests: usize, rows: usize, bytes: usize) -> GateHandle {
         let fit = Fit { per_row: MS, fixed: 10 * MS };
         let rules = Rules { merge: 8, split: Some(8) };
-        Gate::new(QueueBounds { requests, rows, bytes }, rules, Arc::new(Statistics::new(1, Some(fit))))
+        let statistics = Arc::new(Statistics::new(1, Some(fit)));
+        Arc::new(Gate::new(QueueBounds { requests, rows, bytes }, rules, statistics))
     }
 
-    fn admit(gate: &Arc<Gate>, rows: usize, bytes: usize) -> Result<Place, Error> {
-        gate.admit(rows, bytes, None, || {})
+    fn admit(gate: &GateHandle, rows: usize, bytes: usize) -> Result<Place, Error> {
+        gate.admit(rows, bytes, (Instant::now(), None), || {})
     }
 
     #[test]
@@ -164,6 +181,18 @@ mod tests {
             let _third = admit(&gate, 1, 1).unwrap();
             assert_eq!((gate.load().waiting, gate.load().waiting_rows, gate.load().waiting_bytes), (2, 2, 2));
         }
+    }
+
+    #[test]
+    fn places_that_were_joined_are_given_back_at_once() {
+        let gate = gate(9, 9, 9);
+        let mut all = admit(&gate, 2, 3).unwrap();
+        all.join(admit(&gate, 1, 1).unwrap());
+        let load = gate.load();
+        assert_eq!((load.waiting, load.waiting_rows, load.waiting_bytes), (2, 3, 4));
+        drop(all);
+        let load = gate.load();
+        assert_eq!((load.waiting, load.waiting_rows, load.waiting_bytes), (0, 0, 0));
     }
 
     #[test]
@@ -182,22 +211,23 @@ mod tests {
     fn those_that_nobody_waits_for_are_swept_before_anyone_is_refused() {
         let gate = gate(1, 10, 10);
         let mut abandoned = Some(admit(&gate, 1, 1).unwrap());
-        gate.admit(1, 1, None, || drop(abandoned.take())).unwrap();
+        gate.admit(1, 1, (Instant::now(), None), || drop(abandoned.take())).unwrap();
     }
 
     #[test]
     fn a_deadline_that_the_queue_does_not_leave_is_refused_at_once() {
         let gate = gate(100, 1000, 1000);
-        let soon = || Some(Instant::now() + 50 * MS);
+        let now = Instant::now();
+        let within = |time| (now, Some(now + time));
         // Nothing waits: a deadline may be short.
-        let first = gate.admit(1, 1, Some(Instant::now()), || {}).unwrap();
+        let first = gate.admit(1, 1, within(Duration::ZERO), || {}).unwrap();
         // 33 rows are five runs: 5 × 10 ms + 33 × 1 ms.
-        let waiting = gate.admit(31, 1, None, || {}).unwrap();
-        let error = gate.admit(1, 1, soon(), || {}).unwrap_err();
+        let waiting = gate.admit(31, 1, (now, None), || {}).unwrap();
+        let error = gate.admit(1, 1, within(50 * MS), || {}).unwrap_err();
         assert!(matches!(error, Error::Overloaded { waiting: 2, .. }), "{error}");
-        gate.admit(1, 1, Some(Instant::now() + 200 * MS), || {}).unwrap();
+        gate.admit(1, 1, within(200 * MS), || {}).unwrap();
         drop(waiting);
-        gate.admit(1, 1, soon(), || {}).unwrap();
+        gate.admit(1, 1, within(50 * MS), || {}).unwrap();
         drop(first);
     }
 

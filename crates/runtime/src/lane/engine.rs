@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use modelwright_protocol::Tensor;
 
-use super::admission::{Gate, Place};
+use super::admission::{Gate, GateHandle, Place};
 use super::queue::Waiting;
 use super::reply::{CurrentRun, Pending, Reply};
 use super::statistics::Statistics;
@@ -13,6 +13,7 @@ use super::{Priority, QueueBounds, SubmitOptions};
 use crate::batch::{self, Fit, Gathered, Part, Rules};
 use crate::error::Error;
 use crate::model::Outcome;
+use crate::run::{Run, Runs};
 use crate::session::{Session, Stopper};
 use crate::values;
 
@@ -41,21 +42,23 @@ struct Progress {
     ran: Duration,
     /// The rows of the largest run.
     batch_rows: usize,
+    /// The runs that it tells of.
+    runs: Runs,
 }
 
 impl Job {
     /// Lets a request in, or refuses it.
     pub(super) fn admit(
-        gate: &Arc<Gate>,
+        gate: &GateHandle,
         inputs: Vec<Tensor>,
         options: SubmitOptions,
         sweep: impl FnOnce(),
     ) -> Result<(Self, Pending), Error> {
         let rows = batch::rows(&inputs);
         let bytes = inputs.iter().map(values::size).sum();
-        let place = gate.admit(rows.unwrap_or(1), bytes, options.deadline, sweep)?;
-        let (reply, pending) = Pending::new();
         let submitted = Instant::now();
+        let place = gate.admit(rows.unwrap_or(1), bytes, (submitted, options.deadline), sweep)?;
+        let (reply, pending) = Pending::new();
         let progress = Progress::default();
         Ok((Self { inputs, rows, options, submitted, reply, place: Some(place), progress }, pending))
     }
@@ -69,11 +72,17 @@ impl Job {
         self.rows.map(|rows| rows - self.progress.rows)
     }
 
-    /// Takes note of a run.
-    fn ran(&mut self, rows: usize, batch_rows: usize, outputs: Vec<Tensor>, started: Instant) {
+    /// Takes note of a run that took so long.
+    fn ran(
+        &mut self,
+        rows: usize,
+        batch_rows: usize,
+        outputs: Vec<Tensor>,
+        (started, took): (Instant, Duration),
+    ) {
         let waited = started.saturating_duration_since(self.submitted);
         self.progress.waited.get_or_insert(waited);
-        self.progress.ran += started.elapsed();
+        self.progress.ran += took;
         self.progress.rows += rows;
         self.progress.batch_rows = self.progress.batch_rows.max(batch_rows);
         self.progress.outputs.push(outputs);
@@ -81,11 +90,11 @@ impl Job {
 
     /// Answers a request that is done.
     fn answer(self) {
-        let Progress { outputs, waited, ran, batch_rows, .. } = self.progress;
+        let Progress { outputs, waited, ran, batch_rows, runs, .. } = self.progress;
         let outputs =
             batch::concatenate(outputs).map_err(|error| Error::RunFailed { detail: error.to_string() });
         let waited = waited.unwrap_or_default();
-        self.reply.send(outputs.map(|outputs| Outcome { outputs, waited, ran, batch_rows }));
+        self.reply.send(outputs.map(|outputs| Outcome { outputs, waited, ran, batch_rows, runs }));
     }
 }
 
@@ -118,6 +127,8 @@ pub(super) struct Buffer {
     gathered: Gathered,
     /// The requests that it holds the rows of.
     requests: usize,
+    /// How long gathering them took.
+    took: Duration,
 }
 
 impl Buffer {
@@ -127,10 +138,12 @@ impl Buffer {
             let job: &Job = job;
             Part { inputs: &job.inputs, rows: job.progress.rows..job.rows.unwrap_or(0) }
         };
+        let started = Instant::now();
         let parts: Vec<Part<'_>> = jobs.iter().map(rows).collect();
         self.requests = 0;
         self.gathered.fill(&parts).map_err(|error| Error::RunFailed { detail: error.to_string() })?;
         self.requests = jobs.len();
+        self.took = started.elapsed();
         Ok(())
     }
 }
@@ -181,9 +194,11 @@ impl Engine {
     pub(super) fn execute(&mut self, mut jobs: Vec<Job>, buffer: &mut Buffer) -> Option<Job> {
         let taken = jobs.len();
         self.run.open();
-        for job in &mut jobs {
-            job.place = None;
-        }
+        let places = jobs.iter_mut().filter_map(|job| job.place.take());
+        drop(places.reduce(|mut all, place| {
+            all.join(place);
+            all
+        }));
         jobs.retain(|job| job.reply.begin(&self.run));
         if jobs.len() < taken {
             // It may hold rows of those who left.
@@ -215,10 +230,14 @@ impl Engine {
             let part = job.progress.rows..job.progress.rows + rows;
             self.session.run_rows(&job.inputs, &part)
         };
-        self.end(1, rows, started, outputs.is_ok());
+        let took = started.elapsed();
+        self.end(1, rows, took, outputs.is_ok());
         job.reply.end();
         match outputs {
-            Ok(outputs) => job.ran(rows, rows, outputs, started),
+            Ok(outputs) => {
+                job.progress.runs.push(self.told(rows, Duration::ZERO, took));
+                job.ran(rows, rows, outputs, (started, took));
+            }
             Err(error) => {
                 job.refuse(error);
                 return None;
@@ -237,12 +256,16 @@ impl Engine {
         let rows = parts.iter().sum();
         let started = self.begin(jobs.len());
         let outputs = self.run_together(&jobs, &parts, buffer);
-        self.end(jobs.len(), rows, started, outputs.is_ok());
+        let took = started.elapsed();
+        self.end(jobs.len(), rows, took, outputs.is_ok());
         match outputs {
-            Ok(outputs) => {
+            Ok((run, outputs)) => {
+                // Whoever went away tells nobody.
+                let teller = jobs.iter().position(|job| !job.reply.is_abandoned()).unwrap_or(0);
+                jobs[teller].progress.runs.push(run);
                 for ((job, outputs), part) in jobs.iter_mut().zip(outputs).zip(&parts) {
                     job.reply.end();
-                    job.ran(*part, rows, outputs, started);
+                    job.ran(*part, rows, outputs, (started, took));
                 }
                 jobs.into_iter().for_each(Job::answer);
             }
@@ -270,12 +293,20 @@ impl Engine {
         jobs: &[Job],
         parts: &[usize],
         buffer: &mut Buffer,
-    ) -> Result<Vec<Vec<Tensor>>, Error> {
+    ) -> Result<(Run, Vec<Vec<Tensor>>), Error> {
         if buffer.requests != jobs.len() {
             buffer.fill(jobs)?;
         }
         buffer.requests = 0;
-        self.session.run_parts(buffer.gathered.inputs(), parts)
+        let started = Instant::now();
+        let outputs = self.session.run_parts(buffer.gathered.inputs(), parts)?;
+        Ok((self.told(parts.iter().sum(), buffer.took, started.elapsed()), outputs))
+    }
+
+    /// The last run, which took so long after gathering.
+    fn told(&self, rows: usize, gathering: Duration, took: Duration) -> Run {
+        let taking = self.session.taking();
+        Run { rows, gathering, computing: took.saturating_sub(taking), taking }
     }
 
     fn begin(&self, requests: usize) -> Instant {
@@ -284,7 +315,7 @@ impl Engine {
         started
     }
 
-    fn end(&self, requests: usize, rows: usize, started: Instant, succeeded: bool) {
-        self.statistics.end(self.index, requests, rows, started.elapsed(), succeeded);
+    fn end(&self, requests: usize, rows: usize, took: Duration, succeeded: bool) {
+        self.statistics.end(self.index, requests, rows, took, succeeded);
     }
 }

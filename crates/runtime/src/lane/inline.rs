@@ -17,7 +17,7 @@ use std::time::Instant;
 use modelwright_protocol::Tensor;
 use tokio::runtime::Handle;
 
-use super::admission::Gate;
+use super::admission::{Gate, GateHandle};
 use super::engine::{Buffer, Engine, Engines, Job};
 use super::queue::Backlog;
 use super::{Lane, Load, Pending, SubmitOptions, io_thread};
@@ -41,6 +41,8 @@ struct Shared {
 
 #[derive(Debug)]
 struct Slot {
+    /// A handle of the slot's own.
+    gate: GateHandle,
     queue: Mutex<SlotQueue>,
     /// Locked by the one task that works the queue off, so nobody ever waits for it.
     engine: Mutex<(Engine, Buffer)>,
@@ -58,6 +60,7 @@ impl Inline {
     pub(crate) fn new(engines: Engines) -> Self {
         let Engines { gate, rules, stoppers, sessions, .. } = engines;
         let slot = |engine| Slot {
+            gate: Arc::new(Arc::clone(&gate)),
             queue: Mutex::new(SlotQueue { backlog: Backlog::new(), attended: false }),
             engine: Mutex::new((engine, Buffer::default())),
         };
@@ -73,8 +76,9 @@ impl Inline {
 
 impl Lane for Inline {
     fn submit(&self, inputs: Vec<Tensor>, options: SubmitOptions) -> Result<Pending, Error> {
-        let (job, pending) = Job::admit(&self.0.gate, inputs, options, || self.0.sweep())?;
         let slot = self.slot();
+        let gate = &self.0.slots[slot].gate;
+        let (job, pending) = Job::admit(gate, inputs, options, || self.0.sweep())?;
         let mut queue = lock(&self.0.slots[slot].queue);
         queue.backlog.push(job);
         let attended = std::mem::replace(&mut queue.attended, true);

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use modelwright_protocol::Tensor;
 
-use super::admission::Gate;
+use super::admission::GateHandle;
 use super::engine::{Buffer, Engine, Engines, Job};
 use super::queue::{Backlog, Taken};
 use super::{Lane, Load, Pending, SubmitOptions};
@@ -24,7 +24,7 @@ use crate::session::Stopper;
 #[derive(Debug)]
 pub(crate) struct Pooled {
     queue: Arc<SharedQueue>,
-    gate: Arc<Gate>,
+    gate: GateHandle,
     stoppers: Vec<Stopper>,
 }
 
@@ -34,7 +34,7 @@ impl Pooled {
         let Engines { gate, rules, fit, stoppers, sessions, .. } = engines;
         let patience = Patience { longest: max_queue_delay, worth: fit.unwrap_or_default().fixed };
         let queue = Arc::new(SharedQueue::new(rules, patience, sessions.len()));
-        let lane = Self { queue, gate, stoppers };
+        let lane = Self { queue, gate: Arc::new(gate), stoppers };
         for (index, engine) in sessions.into_iter().enumerate() {
             let engine = Arc::new(Mutex::new(engine));
             for _ in 0..if ahead { 2 } else { 1 } {

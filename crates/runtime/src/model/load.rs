@@ -132,7 +132,10 @@ impl<'r> Loader<'r> {
         let mut session = self.open(threads, mapped)?;
         let contents = self.contents();
         if self.request.weights == Weights::Mapped && !contents.external_data {
-            return Err(Error::WeightsNotExternal { path: self.request.path.clone() });
+            tracing::warn!(
+                model = %self.request.path.display(),
+                "the model holds its weights itself, so they cannot be mapped and every session copies them"
+            );
         }
         let batched = has_batch_dimension(session.signature())
             && self.batching.max_batch_size != Some(NonZeroUsize::MIN);

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use modelwright_protocol::Signature;
 
+use super::LoadRequest;
 use crate::batch::{Batching, BatchingRequest, Fit, Rules};
 use crate::lane::{LaneChoice, LaneKind};
 use crate::session::ExecutionProvider;
@@ -16,6 +17,8 @@ use crate::warmup::Measured;
 pub(super) const ONE_SESSION_ABOVE: u64 = 32 << 20;
 /// Copied weights are held once per session; no more sessions than fit into so many bytes are made unasked.
 const ALL_SESSIONS: u64 = 256 << 20;
+/// Smaller weights are not moved unasked: what their copies take is little beside the rest of a server.
+const LEAST_TO_MOVE: u64 = 1 << 20;
 /// The longest run that an I/O thread does: it serves no connection meanwhile. About 5 ms is meant; models measured to be
 /// faster inline take up to that, and measurements on a busy machine come out longer.
 const LONGEST_INLINE_RUN: Duration = Duration::from_millis(8);
@@ -155,8 +158,8 @@ pub enum Weights {
     /// otherwise take too much memory.
     #[default]
     Auto,
-    /// Mapped: weights are in external files, load in milliseconds and are shared by all processes of the machine. A model
-    /// with its weights in its own file is refused.
+    /// Mapped: weights are in external files, load in milliseconds and are shared by all processes of the machine. Those of
+    /// a model that holds them itself are copied, and a warning says so.
     Mapped,
     /// Copied, and rearranged for the fastest kernels.
     Copied,
@@ -190,6 +193,14 @@ pub(super) fn mapped(
                 && (sessions.get() > 1 || bytes > ONE_SESSION_ABOVE)
         }
     }
+}
+
+/// Whether weights that a model holds itself are worth moving to a file of their own, so that they can be mapped. The
+/// sessions are those that were asked for: how many a server makes by itself is known where it runs.
+pub(super) fn worth_moving(request: &LoadRequest, bytes: u64, batched: bool) -> bool {
+    let sessions = request.instances.unwrap_or(NonZeroUsize::MIN);
+    let large = request.weights == Weights::Mapped || bytes >= LEAST_TO_MOVE;
+    large && mapped(request.weights, request.execution_provider, sessions, bytes, batched)
 }
 
 /// Whether so many copies of the weights are more than is taken unasked.

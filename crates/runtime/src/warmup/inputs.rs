@@ -23,12 +23,31 @@ pub(super) enum Content {
 /// One tensor for every input with these rows, each row known by its number; other variable dimensions are 1. If the first
 /// dimension is fixed, there is one row, number `rows[0]`, of that size.
 pub(super) fn make(signature: &Signature, content: Content, rows: &[u64]) -> Result<Vec<Tensor>, Error> {
-    let one = |(index, input): (usize, &TensorMetadata)| input_of(input, index as u64, content, rows);
+    make_sized(signature, content, rows, 1)
+}
+
+/// The same with other variable dimensions of this size.
+pub(super) fn make_sized(
+    signature: &Signature,
+    content: Content,
+    rows: &[u64],
+    size: i64,
+) -> Result<Vec<Tensor>, Error> {
+    let one = |(index, input): (usize, &TensorMetadata)| input_of(input, index as u64, content, rows, size);
     signature.inputs.iter().enumerate().map(one).collect()
 }
 
-fn input_of(input: &TensorMetadata, index: u64, content: Content, rows: &[u64]) -> Result<Tensor, Error> {
-    let mut shape: Vec<i64> = input.shape.iter().map(|&size| if size < 0 { 1 } else { size }).collect();
+fn input_of(
+    input: &TensorMetadata,
+    index: u64,
+    content: Content,
+    rows: &[u64],
+    size: i64,
+) -> Result<Tensor, Error> {
+    let mut shape: Vec<i64> = input.shape.iter().map(|&known| if known < 0 { size } else { known }).collect();
+    if let (Some(-1), Some(first)) = (input.shape.first(), shape.first_mut()) {
+        *first = 1;
+    }
     let invalid = |detail: String| Error::InvalidInput { detail };
     let count = |shape: &[i64]| element_count(&input.name, shape).map_err(|error| invalid(error.to_string()));
     let per_row = count(&shape)?;
@@ -114,6 +133,13 @@ mod tests {
             assert_ne!(first, second, "{datatype}");
             assert_eq!(crate::batch::concatenate(vec![vec![first], vec![second]]).unwrap(), [both]);
         }
+    }
+
+    #[test]
+    fn variable_dimensions_but_the_first_have_the_size_that_is_asked_for() {
+        let made =
+            make_sized(&signature(Datatype::Fp32, &[-1, 3, -1, -1]), Content::Zeros, &[0, 1], 8).unwrap();
+        assert_eq!(made[0].shape(), [2, 3, 8, 8]);
     }
 
     #[test]

@@ -14,17 +14,18 @@ use modelwright_protocol::grpc::inference::{
 use prost::Message;
 use tonic::codec::{Codec, CompressionEncoding};
 use tonic::server::{Grpc, ServerStreamingService, StreamingService, UnaryService};
-use tonic::{Status, Streaming};
+use tonic::{Code, Status, Streaming};
 use tonic_prost::ProstCodec;
 
 use super::codec::{InferCodec, Received};
 use super::inbound::Inbound;
-use super::{health, infer, inform, reflection, timeout};
+use super::{health, infer, inform, reflection, status, timeout};
 use crate::access_log::Entry;
 use crate::data::Data;
 use crate::label::Label;
 use crate::memory::Share;
 use crate::route;
+use crate::trace::{Parent, RequestSpan};
 
 /// The most that a call without tensors has to say.
 const SMALL: usize = 64 << 10;
@@ -109,12 +110,14 @@ pub(super) struct Call {
     pub(super) deadline: Option<Instant>,
     /// What is held until the answer is written.
     memory: Mutex<Option<Share>>,
+    /// What the call is part of, where requests are traced.
+    parent: Option<Parent>,
     /// How the client packs what it sends.
     packing: Option<CompressionEncoding>,
 }
 
 impl Call {
-    pub(super) fn new(data: &Arc<Data>, headers: &HeaderMap) -> Result<Self, Status> {
+    pub(super) fn new(data: &Arc<Data>, headers: &HeaderMap, parent: Option<Parent>) -> Result<Self, Status> {
         let timeout = headers.get("grpc-timeout").map(timeout::parse).transpose()?;
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         // Clients offer gzip unasked; packing for them would cost more than it saves. One that packs itself wants it.
@@ -123,7 +126,7 @@ impl Call {
             b"deflate" => Some(CompressionEncoding::Deflate),
             _ => None,
         });
-        Ok(Self { data: Arc::clone(data), deadline, memory: Mutex::new(None), packing })
+        Ok(Self { data: Arc::clone(data), deadline, memory: Mutex::new(None), parent, packing })
     }
 
     /// Holds memory until the answer is written.
@@ -210,7 +213,12 @@ impl Call {
         // Between two messages any time may pass; the connection's pings tell whether the client is there.
         let (request, memory) = Inbound::wrap(request, self.data.bodies.share(), None);
         let handler = |request: tonic::Request<Streaming<Received>>| {
-            let stream = infer::stream(Arc::clone(&self.data), request.into_inner(), self.deadline);
+            let stream = infer::stream(
+                Arc::clone(&self.data),
+                request.into_inner(),
+                self.deadline,
+                self.parent.clone(),
+            );
             ready(Ok(tonic::Response::new(stream)))
         };
         self.grpc(InferCodec::new(memory), limit).streaming(Handler(handler), request).await
@@ -297,11 +305,14 @@ pub(super) struct Count {
     pub(super) received: AtomicUsize,
     pub(super) sent: AtomicUsize,
     pub(super) status: Option<StatusCode>,
+    pub(super) span: Option<RequestSpan>,
 }
 
 impl Count {
-    pub(super) fn new(data: Arc<Data>, label: Label) -> Self {
+    pub(super) fn new(data: Arc<Data>, label: Label, parent: Option<&Parent>) -> Self {
+        let span = parent.zip(data.tracer.as_ref()).and_then(|(parent, tracer)| tracer.rpc(label, parent));
         Self {
+            span,
             data,
             label,
             started: Instant::now(),
@@ -311,17 +322,30 @@ impl Count {
             status: None,
         }
     }
+
+    /// Keeps how the call ended.
+    pub(super) fn ended(&mut self, code: Code) {
+        self.status = Some(status::as_http(code));
+        if let Some(span) = &self.span {
+            span.code(code);
+        }
+    }
 }
 
 impl Drop for Count {
     fn drop(&mut self) {
         let model = self.model.get().map(String::as_str);
         let took = self.started.elapsed();
-        let known = self.data.metrics.answered(model, self.label, self.status, took);
+        let known = self.data.metrics.answered(&self.data.models, model, self.label, self.status, took);
+        let model = model.filter(|_| known);
+        if let Some(span) = &self.span {
+            span.end(model, self.label, self.status);
+        }
         self.data.access_log.request(&Entry {
             method: &Method::POST,
             label: self.label,
-            model: model.filter(|_| known),
+            model,
+            trace: self.span.as_ref(),
             status: self.status,
             took,
             received: self.received.load(Ordering::Relaxed),

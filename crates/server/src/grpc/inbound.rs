@@ -8,11 +8,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::Request;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
-use tokio::time::Sleep;
 use tonic::Status;
 
 use super::status;
 use crate::memory::Share;
+use crate::ticks::Sleep;
 
 /// A body whose bytes are counted as they come, and that comes in time.
 pub(super) struct Inbound {
@@ -20,7 +20,7 @@ pub(super) struct Inbound {
     buffered: Arc<Mutex<Share>>,
     timeout: Option<Duration>,
     /// Made when there is something to wait for.
-    late: Option<Pin<Box<Sleep>>>,
+    late: Option<Sleep>,
 }
 
 impl Inbound {
@@ -39,8 +39,7 @@ impl Inbound {
     /// Whether the body has not come in time.
     fn poll_late(&mut self, context: &mut Context<'_>) -> Poll<Status> {
         let Some(timeout) = self.timeout else { return Poll::Pending };
-        let late = self.late.get_or_insert_with(|| Box::pin(tokio::time::sleep(timeout)));
-        ready!(late.as_mut().poll(context));
+        ready!(self.late.get_or_insert_with(|| Sleep::new(timeout)).poll(context));
         let message = format!("the message did not arrive within {} s", timeout.as_secs_f32());
         Poll::Ready(Status::deadline_exceeded(message))
     }

@@ -19,12 +19,12 @@ use super::codec::Received;
 use super::status;
 use crate::counters::ModelCounters;
 use crate::data::Data;
-use crate::infer::{Timed, rows, select};
+use crate::infer::{Timed, allowed, run, select};
 use crate::label::Label;
 use crate::memory::Share;
 use crate::phase::Step;
-use crate::registry::ReadyModel;
 use crate::route::Target;
+use crate::trace::{self, Parent};
 
 /// Requests of one stream that are worked on at once, so that they can share a batch.
 const AHEAD: usize = 16;
@@ -62,9 +62,12 @@ pub(super) async fn infer(
     };
     // What was reserved by the look of the message is now known.
     memory.shrink_to(length.saturating_add(request.inputs.iter().map(tensor_bytes).sum()));
-    let timeout = request.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-    let deadline = [deadline, timeout].into_iter().flatten().min();
-    let all = run(data, &ready, request.inputs, deadline).await?;
+    // The client's deadline holds as far as the server's own bound allows.
+    let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+    let asked = [left, request.timeout].into_iter().flatten().min();
+    let timeout = allowed(data.request_timeout(&ready), asked);
+    let all = run(data, &ready, request.inputs, timeout, Some(&request.id)).await;
+    let all = all.map_err(|none| status::of_no_outputs(&none))?;
     let _written = Timed::new(&ready, ModelCounters::wrote);
     let outputs = select(all, &request.outputs, &ready).map_err(|error| status::of_protocol(&error))?;
     let response = InferResponse {
@@ -82,36 +85,13 @@ fn tensor_bytes(tensor: &Tensor) -> usize {
     tensor.len().saturating_mul(tensor.datatype().size().unwrap_or(size_of::<Bytes>()))
 }
 
-/// The client's deadline holds as far as the server's own bound allows.
-async fn run(
-    data: &Data,
-    ready: &ReadyModel,
-    inputs: Vec<Tensor>,
-    deadline: Option<Instant>,
-) -> Result<Vec<Tensor>, Status> {
-    let now = Instant::now();
-    let own = now.checked_add(data.request_timeout(ready));
-    let deadline = [deadline, own].into_iter().flatten().min();
-    let rows = rows(&inputs);
-    let pending = ready.model().submit(inputs, deadline).map_err(|error| status::of_runtime(&error))?;
-    let outcome = match deadline {
-        Some(deadline) => tokio::time::timeout_at(deadline.into(), pending).await.map_err(|_| {
-            let waited = now.elapsed().as_secs_f32();
-            Status::deadline_exceeded(format!("the model did not answer within {waited} s"))
-        })?,
-        None => pending.await,
-    }
-    .map_err(|error| status::of_runtime(&error))?;
-    ready.counters().ran(outcome.waited, outcome.ran, rows, outcome.batch_rows as u64);
-    Ok(outcome.outputs)
-}
-
 /// Answers the requests of a stream in their order. One that fails is answered with its error, and the stream goes on. When
 /// the server ends, so does the stream, after the answers to what it has read.
 pub(super) fn stream(
     data: Arc<Data>,
     requests: Streaming<Received>,
     deadline: Option<Instant>,
+    parent: Option<Parent>,
 ) -> impl Stream<Item = Result<ModelStreamInferResponse, Status>> + Send + 'static {
     let steps = data.phase.steps();
     let requests = stream::unfold((requests, steps), |(mut requests, mut steps)| async move {
@@ -127,23 +107,29 @@ pub(super) fn stream(
     });
     requests
         .map(move |request| {
-            let data = Arc::clone(&data);
-            async move { Ok(answer(&data, request?, deadline).await) }
+            let (data, parent) = (Arc::clone(&data), parent.clone());
+            async move { Ok(answer(&data, request?, deadline, parent.as_ref()).await) }
         })
         .buffered(AHEAD)
 }
 
 /// The answer to one request of a stream, which has its error beside it and not as the stream's.
-async fn answer(data: &Arc<Data>, received: Received, deadline: Option<Instant>) -> ModelStreamInferResponse {
-    let mut count = Count::new(Arc::clone(data), Label::GrpcStreamInfer);
+async fn answer(
+    data: &Arc<Data>,
+    received: Received,
+    deadline: Option<Instant>,
+    parent: Option<&Parent>,
+) -> ModelStreamInferResponse {
+    let mut count = Count::new(Arc::clone(data), Label::GrpcStreamInfer, parent);
     let id = received.message.id.clone();
-    match infer(data, received, deadline, &count).await {
+    let answered = trace::within(count.span.as_ref(), pin!(infer(data, received, deadline, &count))).await;
+    match answered {
         Ok((message, _memory)) => {
-            count.status = Some(status::as_http(tonic::Code::Ok));
+            count.ended(tonic::Code::Ok);
             ModelStreamInferResponse { infer_response: Some(message), ..Default::default() }
         }
         Err(status) => {
-            count.status = Some(status::as_http(status.code()));
+            count.ended(status.code());
             let message = ModelInferResponse { id, ..Default::default() };
             ModelStreamInferResponse {
                 error_message: status.message().to_owned(),

@@ -9,6 +9,7 @@ use tonic::{Code, Status};
 
 use crate::access::Denial;
 use crate::answer::Refusal;
+use crate::infer::NoOutputs;
 
 /// Tells a client that retries by itself when to do so, in milliseconds.
 const PUSHBACK: &str = "grpc-retry-pushback-ms";
@@ -22,8 +23,16 @@ pub(super) fn of_protocol(error: &modelwright_protocol::Error) -> Status {
     Status::new(code, error.to_string())
 }
 
+/// Of a request that has no outputs.
+pub(super) fn of_no_outputs(none: &NoOutputs) -> Status {
+    match none {
+        NoOutputs::Failed(error) => of_runtime(error),
+        NoOutputs::Late(timeout) => Status::deadline_exceeded(NoOutputs::late(*timeout)),
+    }
+}
+
 /// Of a run that did not happen or failed.
-pub(super) fn of_runtime(error: &modelwright_runtime::Error) -> Status {
+fn of_runtime(error: &modelwright_runtime::Error) -> Status {
     let message = error.to_string();
     let code = match error.class() {
         ErrorClass::Request => Code::InvalidArgument,

@@ -1,11 +1,12 @@
 //! Probes, metrics and the cold-start report.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
-use crate::harness::{ADD, TestServer, load, load_request, until};
+use crate::harness::{ADD, ENDLESS, TestServer, load, load_request, slow, until};
 
 #[tokio::test]
 async fn metrics_count_by_model_route_and_class() {
@@ -27,10 +28,14 @@ async fn metrics_count_by_model_route_and_class() {
         "modelwright_requests_total{model=\"add\",route=\"infer\",code=\"4xx\"} 1",
         "modelwright_requests_total{model=\"unknown\",route=\"model_metadata\",code=\"4xx\"} 20",
         "modelwright_requests_total{model=\"unknown\",route=\"none\",code=\"4xx\"} 20",
-        "modelwright_inference_duration_seconds_count{model=\"add\"} 3",
-        "modelwright_queue_duration_seconds_count{model=\"add\"} 3",
+        "modelwright_inference_duration_seconds_count{model=\"add\",priority=\"normal\"} 3",
+        "modelwright_queue_duration_seconds_count{model=\"add\",priority=\"normal\"} 3",
         "modelwright_model_ready{model=\"add\"} 1",
         "modelwright_queue_requests{model=\"add\"} 0",
+        "modelwright_running_requests{model=\"add\"} 0",
+        "modelwright_model_sessions{model=\"add\"} 1",
+        "# TYPE modelwright_model_busy_seconds counter",
+        "modelwright_model_busy_seconds_total{model=\"add\"} ",
         "modelwright_requests_in_flight 0",
         "modelwright_model_info{model=\"add\",version=\"1\",execution_provider=\"CPU\",runtime_version=\"1.",
         "modelwright_model_load_seconds{model=\"add\"} ",
@@ -66,6 +71,48 @@ async fn the_cold_start_report_has_the_stages_of_every_model() {
     assert!(model("picky")["warmUpFailure"].as_str().unwrap().contains("Gather"));
     assert_eq!(model("later")["state"], "Loading");
     assert_eq!(model("bad")["message"], "ModelRejected: no graph");
+}
+
+/// The rules for Prometheus' adapter name series as a scrape has them.
+#[tokio::test]
+async fn metrics_that_the_documentation_scales_by_are_in_a_scrape() {
+    let document = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/autoscaling-signals.md");
+    let document = std::fs::read_to_string(document).unwrap();
+    let words = document.split(|letter: char| !(letter.is_ascii_alphanumeric() || letter == '_'));
+    let series: BTreeSet<_> = words.filter(|word| word.starts_with("modelwright_")).collect();
+    assert!(series.len() >= 6, "{series:?}");
+    let server = TestServer::start(&["add"]).await;
+    server.post("/v2/models/add/infer", ADD).await;
+    let scrape = server.admin("/metrics").await.body;
+    for name in series {
+        let line = format!("\n{name}{{model=\"add\"");
+        assert!(scrape.contains(&line), "{name} is not in:\n{scrape}");
+    }
+    assert!(scrape.contains("modelwright_queue_duration_seconds_count{model=\"add\",priority=\"normal\"} 1"));
+}
+
+#[tokio::test]
+async fn the_load_of_a_busy_model_is_reported_and_that_of_others_is_none() {
+    let server = TestServer::start(&["slow", "add"]).await;
+    server.registry.loading("later");
+    let request = server.client.post(server.url("/v2/models/slow/infer")).body(slow(ENDLESS));
+    let endless = tokio::spawn(request.send());
+    let report = async || server.admin("/load").await.json();
+    // A look a second, so the share of the time of the session gets near to all of it.
+    until(async || report().await["models"][1]["utilization"].as_f64().is_some_and(|share| share > 0.2))
+        .await;
+    let report = report().await;
+    let slow = &report["models"][1];
+    assert_eq!((&slow["name"], &slow["version"]), (&"slow".into(), &"1".into()));
+    assert_eq!((&slow["running"], &slow["waiting"], &slow["capacity"]), (&1.into(), &0.into(), &1.into()));
+    assert!(slow["inFlight"].as_f64().unwrap() > 0.0, "{slow}");
+    assert!(slow["busySeconds"].as_f64().unwrap() > 0.0, "{slow}");
+    let add = &report["models"][0];
+    for number in ["inFlight", "utilization", "queueSeconds", "waiting", "waitingRows", "running"] {
+        assert_eq!(add[number].as_f64(), Some(0.0), "{number}: {add}");
+    }
+    assert_eq!(report["models"].as_array().unwrap().len(), 2, "a model that loads has no load: {report}");
+    endless.abort();
 }
 
 #[tokio::test]

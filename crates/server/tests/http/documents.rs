@@ -33,6 +33,14 @@ async fn statistics_count_rows_runs_and_times() {
         for stage in ["success", "compute_infer", "compute_input", "compute_output"] {
             assert!(add["inference_stats"][stage]["ns"].as_u64().unwrap() > 0, "{stage}: {add}");
         }
+        let batches: Vec<_> = add["batch_stats"].as_array().unwrap().iter().collect();
+        assert_eq!(batches.iter().map(|batch| &batch["batch_size"]).collect::<Vec<_>>(), [1, 2], "{add}");
+        for batch in batches {
+            let counts =
+                ["compute_input", "compute_infer", "compute_output"].map(|stage| &batch[stage]["count"]);
+            assert_eq!(counts, [1, 1, 1], "{add}");
+            assert!(batch["compute_infer"]["ns"].as_u64().unwrap() > 0, "{add}");
+        }
     }
     let all = server.get("/v2/models/stats").await.json();
     let names: Vec<&Value> = all["model_stats"].as_array().unwrap().iter().map(|one| &one["name"]).collect();

@@ -67,6 +67,20 @@ async fn columns_get_their_shapley_values_against_the_training_data() {
 }
 
 #[tokio::test]
+async fn explanations_are_measured_apart_from_predictions() {
+    let server = server().await;
+    ok(&server.post(PATH, r#"{"instances":[[3,0.5]]}"#).await);
+    let metrics = server.admin("/metrics").await.body;
+    for name in ["inference_duration_seconds", "queue_duration_seconds", "batch_rows"] {
+        let line = format!("modelwright_{name}_count{{model=\"classifier\",priority=\"low\"}} ");
+        assert!(metrics.contains(&line), "{line} is missing in:\n{metrics}");
+    }
+    assert!(!metrics.contains("priority=\"normal\""), "{metrics}");
+    let statistics = server.get("/v2/models/classifier/stats").await.json();
+    assert_eq!(statistics["model_stats"][0]["inference_count"], 0);
+}
+
+#[tokio::test]
 async fn sensitivities_are_no_attributions() {
     let server = server().await;
     let body = r#"{"instances":[[3,0.5]],"parameters":{"method":"sensitivity","target":"malignant","baseline":"zeros"}}"#;

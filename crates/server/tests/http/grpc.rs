@@ -1,7 +1,7 @@
 //! gRPC over real sockets, with tonic's client.
 
 mod access;
-mod client;
+pub(crate) mod client;
 mod errors;
 mod health;
 mod infer;

@@ -3,8 +3,6 @@
 use std::fmt;
 use std::io;
 
-use modelwright_api::contract::ExitCode;
-
 use super::names::quoted;
 
 /// A row of a file.
@@ -273,59 +271,32 @@ fn in_mebibytes(bytes: u64) -> String {
     format!("{} MiB", bytes.div_ceil(1 << 20))
 }
 
+crate::reasons::reasons! {
+    DataError:
+    NotFound => "DataNotFound", InputMissing;
+    Unreadable => "DataUnreadable", InputMissing;
+    Empty => "DataEmpty", BadData;
+    NoRows => "NoRows", BadData;
+    NotCsv => "NotCsv", BadData;
+    NotParquet => "NotParquet", BadData;
+    NotUtf8 => "NotUtf8", BadData;
+    InvalidDelimiter => "InvalidDelimiter", InvalidConfiguration;
+    WrongDelimiter => "WrongDelimiter", BadData;
+    UnnamedColumn => "UnnamedColumn", BadData;
+    DuplicateColumn => "DuplicateColumn", BadData;
+    RaggedRow => "RaggedRow", BadData;
+    ColumnsDiffer => "ColumnsDiffer", BadData;
+    UnknownColumn => "UnknownColumn", InvalidConfiguration;
+    ColumnsMissing => "ColumnsMissing", BadData;
+    NotNumeric => "NotNumeric", BadData;
+    NotBoolean => "NotBoolean", BadData;
+    NotFinite => "NotFinite", BadData;
+    UnsupportedType => "UnsupportedType", BadData;
+    TooLarge => "DataTooLarge", BadData;
+    TooFewRows => "TooFewRows", BadData;
+}
+
 impl DataError {
-    /// The failure in one word.
-    pub const fn reason(&self) -> &'static str {
-        match self {
-            Self::NotFound { .. } => "DataNotFound",
-            Self::Unreadable { .. } => "DataUnreadable",
-            Self::Empty { .. } => "DataEmpty",
-            Self::NoRows { .. } => "NoRows",
-            Self::NotCsv { .. } => "NotCsv",
-            Self::NotParquet { .. } => "NotParquet",
-            Self::NotUtf8 { .. } => "NotUtf8",
-            Self::InvalidDelimiter { .. } => "InvalidDelimiter",
-            Self::WrongDelimiter { .. } => "WrongDelimiter",
-            Self::UnnamedColumn { .. } => "UnnamedColumn",
-            Self::DuplicateColumn { .. } => "DuplicateColumn",
-            Self::RaggedRow { .. } => "RaggedRow",
-            Self::ColumnsDiffer { .. } => "ColumnsDiffer",
-            Self::UnknownColumn { .. } => "UnknownColumn",
-            Self::ColumnsMissing { .. } => "ColumnsMissing",
-            Self::NotNumeric { .. } => "NotNumeric",
-            Self::NotBoolean { .. } => "NotBoolean",
-            Self::NotFinite { .. } => "NotFinite",
-            Self::UnsupportedType { .. } => "UnsupportedType",
-            Self::TooLarge { .. } => "DataTooLarge",
-            Self::TooFewRows { .. } => "TooFewRows",
-        }
-    }
-
-    /// How a command ends that fails with this.
-    pub const fn exit_code(&self) -> ExitCode {
-        match self {
-            Self::NotFound { .. } | Self::Unreadable { .. } => ExitCode::InputMissing,
-            Self::InvalidDelimiter { .. } | Self::UnknownColumn { .. } => ExitCode::InvalidConfiguration,
-            Self::Empty { .. }
-            | Self::NoRows { .. }
-            | Self::NotCsv { .. }
-            | Self::NotParquet { .. }
-            | Self::NotUtf8 { .. }
-            | Self::WrongDelimiter { .. }
-            | Self::UnnamedColumn { .. }
-            | Self::DuplicateColumn { .. }
-            | Self::RaggedRow { .. }
-            | Self::ColumnsDiffer { .. }
-            | Self::ColumnsMissing { .. }
-            | Self::NotNumeric { .. }
-            | Self::NotBoolean { .. }
-            | Self::NotFinite { .. }
-            | Self::UnsupportedType { .. }
-            | Self::TooLarge { .. }
-            | Self::TooFewRows { .. } => ExitCode::BadData,
-        }
-    }
-
     /// What the operating system says about a file.
     pub(super) fn from_io(file: &str, source: io::Error) -> Self {
         let file = file.to_owned();

@@ -2,7 +2,6 @@
 
 use std::fmt;
 
-use modelwright_api::contract::ExitCode;
 use modelwright_api::training::Task;
 
 use super::metric::Metric;
@@ -108,24 +107,11 @@ pub enum EvaluateError {
     },
 }
 
-impl EvaluateError {
-    /// A CamelCase word for what happened.
-    pub const fn reason(&self) -> &'static str {
-        match self {
-            Self::UnknownMetric { .. } => "UnknownMetric",
-            Self::MetricOfAnotherTask { .. } => "MetricOfAnotherTask",
-            Self::MonitorOfTest { .. } => "MonitorOfTest",
-        }
-    }
-
-    /// How a command ends because of it.
-    pub const fn exit_code(&self) -> ExitCode {
-        match self {
-            Self::UnknownMetric { .. } | Self::MetricOfAnotherTask { .. } | Self::MonitorOfTest { .. } => {
-                ExitCode::InvalidConfiguration
-            }
-        }
-    }
+crate::reasons::reasons! {
+    EvaluateError:
+    UnknownMetric => "UnknownMetric", InvalidConfiguration;
+    MetricOfAnotherTask => "MetricOfAnotherTask", InvalidConfiguration;
+    MonitorOfTest => "MonitorOfTest", InvalidConfiguration;
 }
 
 fn suggestion(nearest: Option<&str>) -> String {
@@ -200,6 +186,7 @@ fn nearest(written: &str, known: &[MetricName]) -> Option<MetricName> {
 
 #[cfg(test)]
 mod tests {
+    use modelwright_api::contract::ExitCode;
     use rstest::rstest;
 
     use super::*;

@@ -1,7 +1,5 @@
 //! Why no ONNX file can be written.
 
-use modelwright_api::contract::ExitCode;
-
 /// Why no ONNX file can be written.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum ExportError {
@@ -42,22 +40,10 @@ pub enum ExportError {
     },
 }
 
-impl ExportError {
-    /// A `CamelCase` word for termination messages, conditions and metrics.
-    pub const fn reason(&self) -> &'static str {
-        match self {
-            Self::ReservedName { .. } => "ReservedName",
-            Self::UnusableName { .. } => "UnusableName",
-            Self::Inconsistent { .. } => "InconsistentModel",
-            Self::NotFinite { .. } => "NonFiniteModel",
-        }
-    }
-
-    /// How a command ends that meets it.
-    pub const fn exit_code(&self) -> ExitCode {
-        match self {
-            Self::ReservedName { .. } | Self::UnusableName { .. } => ExitCode::BadData,
-            Self::Inconsistent { .. } | Self::NotFinite { .. } => ExitCode::Bug,
-        }
-    }
+crate::reasons::reasons! {
+    ExportError:
+    ReservedName => "ReservedName", BadData;
+    UnusableName => "UnusableName", BadData;
+    Inconsistent => "InconsistentModel", Bug;
+    NotFinite => "NonFiniteModel", Bug;
 }

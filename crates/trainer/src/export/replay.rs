@@ -14,7 +14,6 @@
 //! [`ROUNDING`] times that distance is accepted, as long as the trainer's own is at most [`LIMIT`] tolerances. Beyond, nobody
 //! can say what the network predicts, and it is refused as [`ReplayError::Unstable`].
 
-use modelwright_api::contract::ExitCode;
 use modelwright_api::training::{Activation, Task};
 
 use crate::features::target::Target;
@@ -98,24 +97,12 @@ pub enum ReplayError {
     },
 }
 
-impl ReplayError {
-    /// A `CamelCase` word for termination messages, conditions and metrics.
-    pub const fn reason(&self) -> &'static str {
-        match self {
-            Self::OtherShape { .. } | Self::Differs { .. } | Self::ExplanationDiffers { .. } => {
-                "ExportDiffers"
-            }
-            Self::Unstable { .. } => "UnstableModel",
-        }
-    }
-
-    /// How a command ends that meets it.
-    pub const fn exit_code(&self) -> ExitCode {
-        match self {
-            Self::OtherShape { .. } | Self::Differs { .. } | Self::ExplanationDiffers { .. } => ExitCode::Bug,
-            Self::Unstable { .. } => ExitCode::BadData,
-        }
-    }
+crate::reasons::reasons! {
+    ReplayError:
+    OtherShape => "ExportDiffers", Bug;
+    Differs => "ExportDiffers", Bug;
+    ExplanationDiffers => "ExportDiffers", Bug;
+    Unstable => "UnstableModel", BadData;
 }
 
 /// Compares the trainer's predictions with those of the exported model for the same rows.

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use modelwright_api::contract::ExitCode;
 use modelwright_api::training::{InputLayout, Task};
 use serde::ser::Error as _;
 use serde::{Deserialize, Serialize, Serializer};
@@ -112,22 +111,10 @@ pub enum SchemaError {
     },
 }
 
-impl SchemaError {
-    /// A `CamelCase` word for termination messages, conditions and metrics.
-    pub const fn reason(&self) -> &'static str {
-        match self {
-            Self::Invalid { .. } => "InvalidSchema",
-            Self::Unwritable { .. } => "UnwritableSchema",
-        }
-    }
-
-    /// How a command ends that meets it.
-    pub const fn exit_code(&self) -> ExitCode {
-        match self {
-            Self::Invalid { .. } => ExitCode::BadData,
-            Self::Unwritable { .. } => ExitCode::Bug,
-        }
-    }
+crate::reasons::reasons! {
+    SchemaError:
+    Invalid => "InvalidSchema", BadData;
+    Unwritable => "UnwritableSchema", Bug;
 }
 
 impl Schema {
@@ -240,6 +227,7 @@ fn shortest<S: Serializer>(value: &f32, serializer: S) -> Result<S::Ok, S::Error
 
 #[cfg(test)]
 mod tests {
+    use modelwright_api::contract::ExitCode;
     use proptest::prelude::*;
 
     use super::*;

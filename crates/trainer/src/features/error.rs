@@ -1,6 +1,5 @@
 //! Why columns cannot become numbers.
 
-use modelwright_api::contract::ExitCode;
 use modelwright_api::training::ColumnKind;
 
 use crate::data::quoted;
@@ -217,52 +216,24 @@ pub enum FeaturesError {
     },
 }
 
-impl FeaturesError {
-    /// The failure in one word.
-    pub const fn reason(&self) -> &'static str {
-        match self {
-            Self::TargetMissing { .. } => "TargetMissing",
-            Self::TargetValueMissing { .. } => "TargetValueMissing",
-            Self::TargetAllMissing { .. } => "TargetAllMissing",
-            Self::OneClass { .. } => "OneClass",
-            Self::TargetConstant { .. } => "TargetConstant",
-            Self::TargetNotNumeric { .. } => "TargetNotNumeric",
-            Self::NotBinary { .. } => "NotBinary",
-            Self::TooManyClasses { .. } => "TooManyClasses",
-            Self::UnknownClass { .. } => "UnknownClass",
-            Self::WeightsWithoutClasses { .. } => "WeightsWithoutClasses",
-            Self::WeightOfNoClass { .. } => "WeightOfNoClass",
-            Self::UnknownColumn { .. } => "UnknownColumn",
-            Self::SettingUnfit { .. } => "SettingUnfit",
-            Self::SettingOfTarget { .. } => "SettingOfTarget",
-            Self::ColumnAllMissing { .. } => "ColumnAllMissing",
-            Self::NoFeatures { .. } => "NoFeatures",
-            Self::FeaturesNotNumeric { .. } => "FeaturesNotNumeric",
-            Self::OtherTable { .. } => "OtherTable",
-        }
-    }
-
-    /// How a command ends that fails with this.
-    pub const fn exit_code(&self) -> ExitCode {
-        match self {
-            Self::TargetMissing { .. }
-            | Self::TargetNotNumeric { .. }
-            | Self::NotBinary { .. }
-            | Self::WeightsWithoutClasses { .. }
-            | Self::WeightOfNoClass { .. }
-            | Self::UnknownColumn { .. }
-            | Self::SettingUnfit { .. }
-            | Self::SettingOfTarget { .. }
-            | Self::FeaturesNotNumeric { .. } => ExitCode::InvalidConfiguration,
-            Self::TargetValueMissing { .. }
-            | Self::TargetAllMissing { .. }
-            | Self::OneClass { .. }
-            | Self::TargetConstant { .. }
-            | Self::TooManyClasses { .. }
-            | Self::UnknownClass { .. }
-            | Self::ColumnAllMissing { .. }
-            | Self::NoFeatures { .. } => ExitCode::BadData,
-            Self::OtherTable { .. } => ExitCode::Bug,
-        }
-    }
+crate::reasons::reasons! {
+    FeaturesError:
+    TargetMissing => "TargetMissing", InvalidConfiguration;
+    TargetValueMissing => "TargetValueMissing", BadData;
+    TargetAllMissing => "TargetAllMissing", BadData;
+    OneClass => "OneClass", BadData;
+    TargetConstant => "TargetConstant", BadData;
+    TargetNotNumeric => "TargetNotNumeric", InvalidConfiguration;
+    NotBinary => "NotBinary", InvalidConfiguration;
+    TooManyClasses => "TooManyClasses", BadData;
+    UnknownClass => "UnknownClass", BadData;
+    WeightsWithoutClasses => "WeightsWithoutClasses", InvalidConfiguration;
+    WeightOfNoClass => "WeightOfNoClass", InvalidConfiguration;
+    UnknownColumn => "UnknownColumn", InvalidConfiguration;
+    SettingUnfit => "SettingUnfit", InvalidConfiguration;
+    SettingOfTarget => "SettingOfTarget", InvalidConfiguration;
+    ColumnAllMissing => "ColumnAllMissing", BadData;
+    NoFeatures => "NoFeatures", BadData;
+    FeaturesNotNumeric => "FeaturesNotNumeric", InvalidConfiguration;
+    OtherTable => "OtherTable", Bug;
 }

@@ -3,7 +3,6 @@
 use std::io;
 use std::path::PathBuf;
 
-use modelwright_api::contract::ExitCode;
 use modelwright_api::training::{Loss, Task};
 
 /// Why a training gives no network.
@@ -70,30 +69,15 @@ pub enum TrainingError {
     },
 }
 
-impl TrainingError {
-    /// A name for machines.
-    pub const fn reason(&self) -> &'static str {
-        match self {
-            Self::NonFiniteLoss { .. } => "NonFiniteLoss",
-            Self::LossDoesNotFit { .. } => "LossDoesNotFit",
-            Self::NoRows { .. } => "NoRows",
-            Self::TooManyRows { .. } => "TooManyRows",
-            Self::Interrupted { .. } => "Interrupted",
-            Self::CheckpointUnwritable { .. } => "CheckpointUnwritable",
-            Self::Impossible { .. } => "ImpossibleTraining",
-        }
-    }
-
-    /// How a command ends that fails with this.
-    pub const fn exit_code(&self) -> ExitCode {
-        match self {
-            Self::LossDoesNotFit { .. } => ExitCode::InvalidConfiguration,
-            Self::NonFiniteLoss { .. } | Self::NoRows { .. } | Self::TooManyRows { .. } => ExitCode::BadData,
-            Self::Interrupted { .. } => ExitCode::Preempted,
-            Self::CheckpointUnwritable { .. } => ExitCode::OutputUnwritable,
-            Self::Impossible { .. } => ExitCode::Bug,
-        }
-    }
+crate::reasons::reasons! {
+    TrainingError:
+    NonFiniteLoss => "NonFiniteLoss", BadData;
+    LossDoesNotFit => "LossDoesNotFit", InvalidConfiguration;
+    NoRows => "NoRows", BadData;
+    TooManyRows => "TooManyRows", BadData;
+    Interrupted => "Interrupted", Preempted;
+    CheckpointUnwritable => "CheckpointUnwritable", OutputUnwritable;
+    Impossible => "ImpossibleTraining", Bug;
 }
 
 /// A loss as it is written in a manifest.

@@ -96,6 +96,16 @@ impl Instance {
 
     /// Starts the cluster unless it runs, and returns its programs. With an `owner` it ends when that process does.
     pub(crate) fn up(&self, kind: Kind, owner: Option<u32>) -> anyhow::Result<Programs> {
+        self.up_with(kind, owner, None)
+    }
+
+    /// The same, with a program that makes the node's network enforce policies.
+    pub(crate) fn up_with(
+        &self,
+        kind: Kind,
+        owner: Option<u32>,
+        policies: Option<&Path>,
+    ) -> anyhow::Result<Programs> {
         super::check(kind)?;
         let programs = super::build(kind)?;
         let started = Instant::now();
@@ -103,6 +113,9 @@ impl Instance {
         script.arg("up").env("CLUSTER_PORT", free_port()?.to_string());
         if let Some(owner) = owner {
             script.env("CLUSTER_OWNER", owner.to_string());
+        }
+        if let Some(policies) = policies {
+            script.env("CLUSTER_POLICIES", policies);
         }
         if kind == Kind::ControlPlane {
             script.arg("--control-plane-only");
@@ -156,7 +169,8 @@ impl Instance {
             .env("CLUSTER_STATE", &self.state)
             .env("CLUSTER_BIN", programs.folder())
             .env("CLUSTER_IMAGES", programs.images())
-            .env_remove("CLUSTER_OWNER");
+            .env_remove("CLUSTER_OWNER")
+            .env_remove("CLUSTER_POLICIES");
         script
     }
 }

@@ -4,6 +4,7 @@
 
 mod images;
 mod instance;
+mod keda;
 mod programs;
 pub(crate) mod requirements;
 
@@ -13,6 +14,7 @@ use anyhow::Context as _;
 use clap::{Args, Subcommand};
 
 pub(crate) use instance::{Instance, Kind};
+pub(crate) use keda::Keda;
 pub(crate) use programs::Programs;
 use requirements::Purpose;
 
@@ -88,6 +90,12 @@ pub(crate) fn check(kind: Kind) -> anyhow::Result<()> {
         return Ok(());
     }
     requirements::check(build)
+}
+
+/// The program that makes a node's network enforce policies, compiled if it is not there.
+pub(crate) fn kube_router() -> anyhow::Result<PathBuf> {
+    requirements::check(Purpose::EnforcePolicies)?;
+    programs::kube_router()
 }
 
 /// Makes what a cluster needs, as far as it is not there.

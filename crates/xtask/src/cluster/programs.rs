@@ -30,8 +30,29 @@ const KUBE: [&str; 7] = [
 const WORK: &str = ".build-";
 /// The tool that is moved into place last, by which a finished build is known.
 const TOOLS_LAST: &str = "containerd";
+/// Enforces network policies.
+const KUBE_ROUTER: &str = "kube-router";
 /// runc's sources do not know their version; the compiler is told.
 const RUNC: &str = "github.com/opencontainers/runc";
+
+/// Compiles the program that makes a node's network enforce policies, and returns its file.
+pub(crate) fn kube_router() -> anyhow::Result<PathBuf> {
+    let module = sources().join("policies");
+    let mut key = sha256(&fs::read(module.join("go.sum"))?);
+    key.truncate(16);
+    let programs = Programs { folder: cache_folder()?.join("cluster").join(format!("policies-{key}")) };
+    if !programs.program(KUBE_ROUTER).is_file() {
+        programs.locked(|work| {
+            let started = Instant::now();
+            let packages = go::tools_of(&module)?;
+            let packages: Vec<_> = packages.iter().map(String::as_str).collect();
+            let built = work.join(KUBE_ROUTER);
+            go::build(&module, &packages, &built, "", go::Cgo::Off, KUBE_ROUTER)?;
+            programs.install(&built, KUBE_ROUTER, started)
+        })?;
+    }
+    Ok(programs.program(KUBE_ROUTER))
+}
 
 /// The folder that programs of one state of the sources are in, built or not.
 pub(crate) struct Programs {

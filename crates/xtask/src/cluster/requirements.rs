@@ -15,6 +15,8 @@ pub(crate) enum Purpose {
     RunControlPlane,
     /// Run a control plane and a node.
     RunNode,
+    /// Let a node's network enforce policies.
+    EnforcePolicies,
 }
 
 /// Something outside the cache folder that is needed.
@@ -39,8 +41,9 @@ const BUILD: &[Purpose] = &[Purpose::BuildControlPlane, Purpose::BuildNode];
 const BUILD_NODE: &[Purpose] = &[Purpose::BuildNode];
 const RUN: &[Purpose] = &[Purpose::RunControlPlane, Purpose::RunNode];
 const RUN_NODE: &[Purpose] = &[Purpose::RunNode];
+const ENFORCE: &[Purpose] = &[Purpose::EnforcePolicies];
 
-const NEEDS: [Need; 11] = [
+const NEEDS: [Need; 13] = [
     Need { what: What::Program("go"), package: "", reason: "compiles Kubernetes", purposes: BUILD },
     Need {
         what: What::Program("gcc"),
@@ -97,6 +100,18 @@ const NEEDS: [Need; 11] = [
         reason: "kube-proxy writes its rules with it",
         purposes: RUN_NODE,
     },
+    Need {
+        what: What::Program("iptables"),
+        package: "iptables",
+        reason: "kube-router enforces network policies with it",
+        purposes: ENFORCE,
+    },
+    Need {
+        what: What::Program("ipset"),
+        package: "ipset",
+        reason: "kube-router enforces network policies with it",
+        purposes: ENFORCE,
+    },
 ];
 
 /// The parts of a machine that [`problems`] asks about.
@@ -116,11 +131,11 @@ pub(crate) fn check(purpose: Purpose) -> anyhow::Result<()> {
     bail!("this machine cannot {}:\n  {}", purpose.describe(), problems.join("\n  "))
 }
 
-/// Installs the Debian packages that are missing for everything; asks sudo where it is not root.
+/// Installs the Debian packages that are missing for everything that `make test` does; asks sudo where it is not root.
 pub(crate) fn install() -> anyhow::Result<()> {
     let mut packages: Vec<_> = NEEDS
         .iter()
-        .filter(|need| !need.package.is_empty() && !ThisMachine.has(&need.what))
+        .filter(|need| need.purposes != ENFORCE && !need.package.is_empty() && !ThisMachine.has(&need.what))
         .map(|need| need.package)
         .collect();
     packages.dedup();
@@ -157,6 +172,7 @@ fn problems(machine: &impl Machine, purpose: Purpose) -> Vec<String> {
     for need in NEEDS.iter().filter(|need| need.purposes.contains(&purpose) && !machine.has(&need.what)) {
         let how = match need.package {
             "" => "install Go 1.26 or newer from https://go.dev/dl".to_owned(),
+            package if need.purposes == ENFORCE => format!("apt-get install {package}"),
             package => format!("apt-get install {package} (or: make setup)"),
         };
         problems.push(format!("{} is missing, which {}: {how}", need.what.describe(), need.reason));
@@ -182,6 +198,7 @@ impl Purpose {
             Self::BuildNode => "build a Kubernetes node",
             Self::RunControlPlane => "run a Kubernetes control plane",
             Self::RunNode => "run a Kubernetes node",
+            Self::EnforcePolicies => "enforce network policies",
         }
     }
 }
@@ -283,6 +300,15 @@ mod tests {
         let found = problems(&machine, Purpose::BuildNode);
         assert!(found[0].contains("apt-get install libseccomp-dev"), "{found:?}");
         assert_eq!(problems(&machine, Purpose::RunControlPlane), Vec::<String>::new());
+    }
+
+    #[test]
+    fn enforcing_policies_needs_programs_that_nothing_else_does() {
+        let machine = Fake { missing: &["iptables", "ipset"], ..WHOLE };
+        assert_eq!(problems(&machine, Purpose::RunNode), Vec::<String>::new());
+        let found = problems(&machine, Purpose::EnforcePolicies);
+        assert_eq!(found.len(), 2, "{found:?}");
+        assert!(found[1].ends_with("apt-get install ipset"), "{found:?}");
     }
 
     #[test]

@@ -103,6 +103,11 @@ impl Layer {
         Ok(())
     }
 
+    /// The names of its files, folders and links, without their folders.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.entries.keys().map(|path| path.rsplit('/').next().unwrap_or(path))
+    }
+
     /// Writes the archive. Long names take GNU's form, which every container runtime reads.
     pub(super) fn write_tar(&self, to: impl Write) -> anyhow::Result<()> {
         let mut archive = tar::Builder::new(to);

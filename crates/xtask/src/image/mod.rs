@@ -11,12 +11,16 @@ mod cuda;
 mod debian;
 #[cfg(test)]
 mod dockerfile_tests;
+#[cfg(test)]
+mod example_tests;
 mod layer;
 mod libraries;
 mod oci;
 mod program;
+mod pytorch;
 mod sbom;
 mod spdx;
+mod stand_ins;
 mod variant;
 
 use std::path::{Path, PathBuf};
@@ -33,6 +37,7 @@ use self::{
 pub(crate) use self::{
     layer::Layer,
     oci::Image,
+    pytorch::write as write_pytorch_example,
     variant::{Variant, write as write_runtime},
 };
 
@@ -67,6 +72,20 @@ pub(crate) fn build_for_tests() -> anyhow::Result<PathBuf> {
     let archive = crate::root().join("target/image/debug.tar");
     let output = Some(archive.clone());
     run(&Options { variant: Variant::Cpu, output, tag: None, debug: true, gzip: false, refresh: false })?;
+    Ok(archive)
+}
+
+/// Writes the image as users get it, and returns the archive.
+pub(crate) fn build() -> anyhow::Result<PathBuf> {
+    let archive = default_output(Variant::Cpu);
+    run(&Options {
+        variant: Variant::Cpu,
+        output: Some(archive.clone()),
+        tag: None,
+        debug: false,
+        gzip: false,
+        refresh: false,
+    })?;
     Ok(archive)
 }
 

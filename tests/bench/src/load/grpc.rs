@@ -92,10 +92,8 @@ impl Connection {
                 Event::Nothing => {}
                 Event::Message => has_message = true,
                 Event::End if has_message => return Ok(Answer::Success),
-                Event::End => {
-                    return Ok(Answer::Failure("the call failed: trailers without a message".to_owned()));
-                }
-                Event::Reset => return Ok(Answer::Failure("the server reset the call".to_owned())),
+                Event::End => return Ok(failure("the call failed: trailers without a message")),
+                Event::Reset => return Ok(failure("the server reset the call")),
             }
         }
     }
@@ -242,6 +240,10 @@ fn header_block() -> Vec<u8> {
 fn push_text(block: &mut Vec<u8>, text: &[u8]) {
     block.push(u8::try_from(text.len()).unwrap_or(0));
     block.extend_from_slice(text);
+}
+
+fn failure(message: &str) -> Answer {
+    Answer::Failure { overloaded: false, message: message.to_owned() }
 }
 
 #[cfg(test)]

@@ -16,11 +16,17 @@ pub(super) struct Connection {
     stream: TcpStream,
     request: Bytes,
     buffer: Vec<u8>,
+    ends: bool,
 }
 
 impl Connection {
     pub(super) fn new(stream: TcpStream, request: Bytes) -> Self {
-        Self { stream, request, buffer: vec![0; 16 << 10] }
+        Self { stream, request, buffer: vec![0; 16 << 10], ends: false }
+    }
+
+    /// Whether the server said that it takes no further request on this connection.
+    pub(super) fn ends(&self) -> bool {
+        self.ends
     }
 
     /// Sends the request and reads the whole answer.
@@ -33,6 +39,7 @@ impl Connection {
                 break head;
             }
         };
+        self.ends = head.close;
         let total = head.length + head.body;
         while filled < total {
             filled += self.read(filled).await?;
@@ -43,7 +50,8 @@ impl Connection {
         let (status, body) =
             (self.buffer.split(|&byte| byte == b'\r').next(), &self.buffer[head.length..total]);
         let text = |bytes: &[u8]| String::from_utf8_lossy(&bytes[..bytes.len().min(300)]).into_owned();
-        Ok(Answer::Failure(format!("{}: {}", text(status.unwrap_or_default()), text(body))))
+        let message = format!("{}: {}", text(status.unwrap_or_default()), text(body));
+        Ok(Answer::Failure { overloaded: message.starts_with("HTTP/1.1 503 "), message })
     }
 
     async fn read(&mut self, filled: usize) -> io::Result<usize> {
@@ -66,6 +74,8 @@ struct Head {
     /// Bytes of the body.
     body: usize,
     success: bool,
+    /// Nothing more comes on this connection.
+    close: bool,
 }
 
 impl Head {
@@ -76,12 +86,16 @@ impl Head {
             return Ok(None);
         };
         let lines = || bytes[..end].split(|&byte| byte == b'\n');
-        let name = b"content-length:";
-        let body = lines()
-            .find(|line| line.len() > name.len() && line[..name.len()].eq_ignore_ascii_case(name))
-            .and_then(|line| std::str::from_utf8(&line[name.len()..]).ok()?.trim().parse().ok())
+        let value = |name: &[u8]| {
+            let is_it =
+                |line: &&[u8]| line.len() > name.len() && line[..name.len()].eq_ignore_ascii_case(name);
+            lines().find(is_it).map(|line| line[name.len()..].trim_ascii())
+        };
+        let body = value(b"content-length:")
+            .and_then(|length| std::str::from_utf8(length).ok()?.parse().ok())
             .ok_or_else(|| io::Error::other("an answer without content-length; this load reads no other"))?;
-        Ok(Some(Self { length: end + END.len(), body, success: bytes.starts_with(b"HTTP/1.1 200 ") }))
+        let close = value(b"connection:").is_some_and(|value| value.eq_ignore_ascii_case(b"close"));
+        Ok(Some(Self { length: end + END.len(), body, success: bytes.starts_with(b"HTTP/1.1 200 "), close }))
     }
 }
 
@@ -121,9 +135,15 @@ mod tests {
         let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 12\r\ndate: x\r\n\r\n{";
         assert_eq!(
             Head::find(answer).unwrap(),
-            Some(Head { length: answer.len() - 1, body: 12, success: true })
+            Some(Head { length: answer.len() - 1, body: 12, success: true, close: false })
         );
         assert_eq!(Head::find(&answer[..20]).unwrap(), None);
+    }
+
+    #[test]
+    fn last_answer_of_a_connection_is_known() {
+        let head = Head::find(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nConnection: close\r\n\r\n").unwrap();
+        assert!(head.unwrap().close);
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 mod grpc;
 mod http;
+mod open;
 
 use std::cell::Cell;
 use std::io;
@@ -17,6 +18,7 @@ use tokio::net::TcpStream;
 use tokio::task::LocalSet;
 
 pub(crate) use http::get;
+pub(crate) use open::{Offered, Pace, offer};
 
 use crate::wire::Wire;
 
@@ -156,7 +158,10 @@ async fn one_connection(target: &Target, state: &State, latencies: &mut Vec<Dura
         match (answer, state.phase.get()) {
             (Answer::Success, Phase::Counted) => latencies.push(sent.elapsed()),
             (Answer::Success, _) => {}
-            (Answer::Failure(message), _) => state.error(message),
+            (Answer::Failure { message, .. }, _) => state.error(message),
+        }
+        if connection.ends() {
+            break;
         }
     }
     Ok(())
@@ -165,7 +170,11 @@ async fn one_connection(target: &Target, state: &State, latencies: &mut Vec<Dura
 /// What the server said.
 enum Answer {
     Success,
-    Failure(String),
+    Failure {
+        /// 503: it was refused to be tried again.
+        overloaded: bool,
+        message: String,
+    },
 }
 
 enum Connection {
@@ -187,6 +196,16 @@ impl Connection {
         match self {
             Self::Http(connection) => connection.exchange().await,
             Self::Grpc(connection) => connection.exchange().await,
+        }
+    }
+}
+
+impl Connection {
+    /// Whether another request needs another connection. Of gRPC a connection that ends is one that breaks.
+    fn ends(&self) -> bool {
+        match self {
+            Self::Http(connection) => connection.ends(),
+            Self::Grpc(_) => false,
         }
     }
 }

@@ -2,6 +2,8 @@
 //! nothing but create the same objects.
 //!
 //! Prints a table; nothing is asserted, since times are the machine's.
+mod all;
+mod churn;
 mod edits;
 mod null;
 mod process;
@@ -13,7 +15,7 @@ use futures::StreamExt as _;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{
     Api, Client,
-    api::{DeleteParams, ListParams, PostParams},
+    api::{DeleteParams, PostParams},
 };
 use modelwright_api::{Model, Outcome, conditions::ConditionType, contract::labels, outcome::OutcomeTensor};
 use modelwright_e2e::{
@@ -38,11 +40,15 @@ pub(crate) struct Size {
     pub(crate) edits: usize,
     /// How long nothing may be written.
     pub(crate) steady: Duration,
+    /// How long Models are edited, deleted and made anew beside others that fail.
+    pub(crate) churn: Duration,
+    /// Whether the client that only makes the objects is measured, too.
+    pub(crate) null: bool,
 }
 
 /// Requests at the same time, of the null client and of whoever applies Models: as many as the operator works on.
 const CONCURRENCY: usize = 8;
-const TIMEOUT: Duration = Duration::from_mins(20);
+const TIMEOUT: Duration = Duration::from_hours(1);
 
 fn size() -> anyhow::Result<Size> {
     let number = |name: &str, default: usize| match std::env::var(name) {
@@ -55,6 +61,8 @@ fn size() -> anyhow::Result<Size> {
         autoscaled: number("BENCH_AUTOSCALED", models / 5)?,
         edits: number("BENCH_EDITS", 200)?,
         steady: Duration::from_secs(u64::try_from(number("BENCH_STEADY_SECONDS", 300)?)?),
+        churn: Duration::from_secs(u64::try_from(number("BENCH_CHURN_SECONDS", 0)?)?),
+        null: number("BENCH_NULL", 1)? == 1,
     })
 }
 
@@ -66,17 +74,7 @@ async fn main() -> anyhow::Result<()> {
     let Size { models, autoscaled, .. } = size;
     println!("{models} Models, {autoscaled} of them autoscaled\n");
 
-    let (node, namespace) = place(&client, "bench-null").await?;
-    let meter = Meter::start(&client).await?;
-    let start = Instant::now();
-    null::create(&namespace, &size).await?;
-    let null = start.elapsed();
-    println!(
-        "| null client: the same objects, all Available | {:.1} s | {} |",
-        null.as_secs_f64(),
-        meter.load().await?
-    );
-    remove(namespace, node).await?;
+    let null = if size.null { Some(without_operator(&client, &size).await?) } else { None };
 
     let (node, namespace) = place(&client, "bench-operator").await?;
     let operator = Operator::of(&namespace).start()?;
@@ -85,10 +83,12 @@ async fn main() -> anyhow::Result<()> {
     let meter = Meter::start(&client).await?;
     let start = Instant::now();
     apply(&namespace, &size).await?;
-    all_ready(&namespace, models).await?;
+    all::are(namespace.api(), models, |model: &Model| model.holds(ConditionType::Ready)).await?;
     let ours = start.elapsed();
     println!("| operator: all Ready | {:.1} s | {} |", ours.as_secs_f64(), meter.load().await?);
-    println!("| ratio | {:.2} |", ours.as_secs_f64() / null.as_secs_f64());
+    if let Some(null) = null {
+        println!("| ratio | {:.2} |", ours.as_secs_f64() / null.as_secs_f64());
+    }
     let busy = Process::of(operator.pid())?;
     println!(
         "| operator | {:.1} CPU s, {:.1} ms a Model | memory {:.1} MiB before, {:.1} MiB at most |",
@@ -106,6 +106,9 @@ async fn main() -> anyhow::Result<()> {
 
     edits::measure(&namespace, &size).await?;
     steady(&operator, &size, "steady state").await?;
+    if !size.churn.is_zero() {
+        churn::run(&namespace, &node, &operator, &size).await?;
+    }
     operator.stop().await?;
     let operator = Operator::of(&namespace).start()?;
     leads(&operator).await?;
@@ -117,6 +120,22 @@ async fn main() -> anyhow::Result<()> {
     );
     operator.stop().await?;
     remove(namespace, node).await
+}
+
+/// How long a client takes that only makes the same objects.
+async fn without_operator(client: &Client, size: &Size) -> anyhow::Result<Duration> {
+    let (node, namespace) = place(client, "bench-null").await?;
+    let meter = Meter::start(client).await?;
+    let start = Instant::now();
+    null::create(&namespace, size).await?;
+    let time = start.elapsed();
+    println!(
+        "| null client: the same objects, all Available | {:.1} s | {} |",
+        time.as_secs_f64(),
+        meter.load().await?
+    );
+    remove(namespace, node).await?;
+    Ok(time)
 }
 
 /// A namespace with a node of its own whose pods are as they should be.
@@ -178,16 +197,6 @@ async fn apply(namespace: &TestNamespace, size: &Size) -> anyhow::Result<()> {
         created?;
     }
     Ok(())
-}
-
-async fn all_ready(namespace: &TestNamespace, expected: usize) -> anyhow::Result<()> {
-    let models: Api<Model> = namespace.api();
-    wait::wait_for(format!("{expected} Models Ready"), TIMEOUT, || async {
-        let list = models.list(&ListParams::default()).await?;
-        let ready = list.iter().filter(|model| model.holds(ConditionType::Ready)).count();
-        Ok(Seen::or_else_saw((ready == expected).then_some(()), format!("{ready} Ready")))
-    })
-    .await
 }
 
 /// Waits until the operator leads.

@@ -3,16 +3,12 @@ use futures::StreamExt as _;
 use k8s_openapi::api::{apps::v1::Deployment, batch::v1::Job};
 use kube::{
     Api,
-    api::{ApiResource, DynamicObject, GroupVersionKind, ListParams, PostParams},
+    api::{ApiResource, DynamicObject, GroupVersionKind, PostParams},
 };
-use modelwright_e2e::{
-    images,
-    namespace::TestNamespace,
-    wait::{self, Seen},
-};
+use modelwright_e2e::{images, namespace::TestNamespace};
 use modelwright_operator::{plan::offline, settings::Settings};
 
-use crate::{CONCURRENCY, Size, TIMEOUT, model};
+use crate::{CONCURRENCY, Size, all, model};
 
 /// Creates the children of every Model and waits until all are available.
 pub(crate) async fn create(namespace: &TestNamespace, size: &Size) -> anyhow::Result<()> {
@@ -22,24 +18,15 @@ pub(crate) async fn create(namespace: &TestNamespace, size: &Size) -> anyhow::Re
         created?;
     }
     let (deployments, jobs): (Api<Deployment>, Api<Job>) = (namespace.api(), namespace.api());
-    wait::wait_for("every Deployment to be available", TIMEOUT, || async {
-        let available = deployments.list(&ListParams::default()).await?;
-        let available = available
-            .iter()
-            .filter(|deployment| {
-                let status = deployment.status.as_ref();
-                status.and_then(|status| status.available_replicas).is_some_and(|available| available > 0)
-            })
-            .count();
-        let done = jobs.list(&ListParams::default()).await?;
-        let done = done
-            .iter()
-            .filter(|job| job.status.as_ref().and_then(|status| status.succeeded).unwrap_or(0) > 0)
-            .count();
-        let all = available == size.models && done == size.models;
-        Ok(Seen::or_else_saw(all.then_some(()), format!("{available} available, {done} Jobs done")))
-    })
-    .await
+    let available = |deployment: &Deployment| {
+        let status = deployment.status.as_ref();
+        status.and_then(|status| status.available_replicas).is_some_and(|available| available > 0)
+    };
+    let succeeded =
+        |job: &Job| job.status.as_ref().and_then(|status| status.succeeded).is_some_and(|pods| pods > 0);
+    let (deployments, jobs) =
+        (all::are(deployments, size.models, available), all::are(jobs, size.models, succeeded));
+    futures::future::try_join(deployments, jobs).await.map(|_| ())
 }
 
 async fn of_one(namespace: &TestNamespace, index: usize, size: &Size) -> anyhow::Result<()> {

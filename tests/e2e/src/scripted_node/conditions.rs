@@ -5,7 +5,7 @@ use k8s_openapi::{
 };
 
 use super::{
-    course::Course,
+    course::{Course, Failure},
     life::{Kind, Life},
     status::{Situation, initialized},
 };
@@ -43,7 +43,10 @@ pub(super) fn of(
         ("Ready", ready(situation, spec, phase, course)),
         ("ContainersReady", containers_ready(phase, course)),
     ];
-    if let Some(failure) = course.failure.as_ref().filter(|failure| failure.reason == "Evicted") {
+    let disrupted = |failure: &&Failure| {
+        failure.reason == "Evicted" && !failure.message.contains("storage usage exceeds")
+    };
+    if let Some(failure) = course.failure.as_ref().filter(disrupted) {
         verdicts.push((
             "DisruptionTarget",
             Verdict {

@@ -61,7 +61,8 @@ impl PodScript {
     }
 
     /// The node evicts the pod for want of a resource: its containers are killed, it is Failed with reason Evicted and
-    /// the condition `DisruptionTarget`.
+    /// the condition `DisruptionTarget`. That condition is missing, as a kubelet does it, where the message says that the pod
+    /// itself wrote more than it may.
     #[must_use]
     pub fn evicted_after(mut self, delay: Duration, message: &str) -> Self {
         self.eviction = Some((delay, message.to_owned()));

@@ -312,6 +312,11 @@ fn the_next_change_is_told_and_is_one() {
     "Sandbox=False Initialized=True Ready=False/PodFailed ContainersReady=False/PodFailed \
      DisruptionTarget=True/TerminationByKubelet"
 )]
+#[case(
+    "",
+    healthy().evicted_after(Duration::ZERO, "Pod ephemeral local storage usage exceeds the total limit of containers 2Mi. "),
+    "Sandbox=False Initialized=True Ready=False/PodFailed ContainersReady=False/PodFailed"
+)]
 fn conditions_are_those_of_a_kubelet(
     #[case] containers: &str,
     #[case] script: PodScript,

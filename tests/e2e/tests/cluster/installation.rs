@@ -33,6 +33,7 @@ fn example(file: &str) -> anyhow::Result<Vec<u8>> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[allow(clippy::await_holding_lock, reason = "the other tests wait on threads of their own")]
 async fn empty_cluster_makes_a_prediction() -> anyhow::Result<()> {
     let _alone = alone();
     let cluster = Cluster::new('i');

@@ -15,7 +15,7 @@ use crate::machine::{Cluster, Killed, alone, eventually, kill, run, sh};
 /// A network namespace whose default route leads to another one, where nothing answers.
 struct Machine {
     inside: Killed,
-    _outside: Killed,
+    outside: Killed,
 }
 
 impl Machine {
@@ -24,8 +24,8 @@ impl Machine {
             let child = Command::new("unshare").args(["--net", "sleep", "3600"]).stdin(Stdio::null()).spawn();
             Killed(child.unwrap())
         };
-        let machine = Self { inside: namespace(), _outside: namespace() };
-        let (inside, outside) = (machine.inside.0.id(), machine._outside.0.id());
+        let machine = Self { inside: namespace(), outside: namespace() };
+        let (inside, outside) = (machine.inside.0.id(), machine.outside.0.id());
         let own = sh("readlink /proc/self/ns/net");
         for number in [inside, outside] {
             eventually("the namespace is made", || sh(&format!("readlink /proc/{number}/ns/net")) != own);
@@ -43,7 +43,7 @@ impl Machine {
         ] {
             run(machine.command("sh").args(["-c", &line])).unwrap();
         }
-        run(&mut Command::new("nsenter").args([
+        run(Command::new("nsenter").args([
             "-t",
             &outside.to_string(),
             "--net",

@@ -11,6 +11,7 @@ use std::{
 };
 
 use anyhow::{Context as _, ensure};
+use modelwright_e2e::outage::programs::{Process, Programs};
 
 /// Held by every test: what one of them leaves must not be taken for another's.
 pub(crate) fn alone() -> MutexGuard<'static, ()> {
@@ -87,6 +88,11 @@ impl Cluster {
     }
 
     fn program(&self, name: &str) -> anyhow::Result<String> {
+        Ok(format!("{}/{name}", self.folder()?))
+    }
+
+    /// Where the compiled programs are.
+    pub(crate) fn folder(&self) -> anyhow::Result<String> {
         let environment =
             fs::read(format!("/proc/{}/environ", self.processes().first().context("nothing runs")?.number))?;
         let environment = String::from_utf8(environment)?;
@@ -94,25 +100,16 @@ impl Cluster {
             .split('\0')
             .find_map(|entry| entry.strip_prefix("CLUSTER_BIN="))
             .context("no CLUSTER_BIN")?;
-        Ok(format!("{folder}/{name}"))
+        Ok(folder.to_owned())
     }
 
     /// Every process of the cluster outside its pods.
     pub(crate) fn processes(&self) -> Vec<Process> {
-        let mark = format!("CLUSTER_PROCESS_OF={}", self.state().display());
-        let mut processes = Vec::new();
-        for entry in fs::read_dir("/proc").unwrap().flatten() {
-            let Some(number) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else {
-                continue;
-            };
-            let Ok(environment) = fs::read(entry.path().join("environ")) else { continue };
-            if environment.split(|&byte| byte == 0).any(|variable| variable == mark.as_bytes()) {
-                let command = fs::read(entry.path().join("cmdline")).unwrap_or_default();
-                let command = String::from_utf8_lossy(&command).replace('\0', " ");
-                processes.push(Process { number, command });
-            }
-        }
-        processes
+        self.programs().processes()
+    }
+
+    fn programs(&self) -> Programs {
+        Programs::of(&self.state())
     }
 
     /// The namespaces that the cluster and its pods do not share with the machine.
@@ -139,10 +136,7 @@ impl Cluster {
 
     /// The process that runs as `program`.
     pub(crate) fn process(&self, program: &str) -> Option<u32> {
-        self.processes()
-            .iter()
-            .find(|process| process.command.split(' ').next() == Some(program))
-            .map(|p| p.number)
+        self.programs().process(program)
     }
 }
 
@@ -175,13 +169,6 @@ pub(crate) fn children(number: u32) -> Vec<u32> {
     text.split_whitespace().map(|number| number.parse().unwrap()).collect()
 }
 
-/// A process and its command line.
-#[derive(Debug)]
-pub(crate) struct Process {
-    pub(crate) number: u32,
-    pub(crate) command: String,
-}
-
 /// Runs a command to its end and returns what it printed.
 pub(crate) fn run(command: &mut Command) -> anyhow::Result<String> {
     let Output { status, stdout, stderr } = command.stdin(Stdio::null()).output()?;
@@ -205,7 +192,7 @@ pub(crate) fn kill(number: u32) {
 pub(crate) fn eventually(what: &str, mut done: impl FnMut() -> bool) {
     let started = Instant::now();
     while !done() {
-        assert!(started.elapsed() < Duration::from_secs(120), "gave up waiting until {what}");
+        assert!(started.elapsed() < Duration::from_mins(2), "gave up waiting until {what}");
         thread::sleep(Duration::from_millis(100));
     }
 }

@@ -25,7 +25,7 @@ use modelwright_e2e::{
 
 use crate::objects::{self, TIMEOUT, condition};
 
-/// A proxy and the ConfigMaps of the namespace through it.
+/// A proxy and the `ConfigMap`s of the namespace through it.
 async fn faulty(namespace: &TestNamespace) -> anyhow::Result<(FaultyApi, Api<ConfigMap>)> {
     let api = FaultyApi::start(cluster::config().await?).await?;
     let maps = Api::namespaced(api.client()?, &namespace.name);

@@ -4,7 +4,7 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 
 /// More than anything here takes on a busy machine.
-pub(crate) const TIMEOUT: Duration = Duration::from_secs(60);
+pub(crate) const TIMEOUT: Duration = Duration::from_mins(1);
 
 /// A Deployment with the pods' label `app`, and a Service for it.
 pub(crate) fn deployment(name: &str, replicas: u32, version: &str) -> String {

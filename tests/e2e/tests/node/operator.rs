@@ -18,7 +18,7 @@ use modelwright_e2e::{
     chart,
     forward::Forward,
     namespace::{TestNamespace, with_namespace},
-    storage::Storage,
+    storage::{SECRET_KEY, Storage},
     wait::{self, Seen},
 };
 use rstest::rstest;
@@ -30,7 +30,7 @@ fn ready(model: &Model) -> Option<&Condition> {
     model.condition(ConditionType::Ready)
 }
 
-fn words(model: &Model) -> String {
+pub(crate) fn words(model: &Model) -> String {
     ready(model).map_or_else(
         || "no condition".to_owned(),
         |ready| format!("Ready={:?} {}: {}", ready.status, ready.reason, ready.message),
@@ -50,11 +50,11 @@ async fn until(
     .await
 }
 
-async fn is_ready(namespace: &TestNamespace) -> anyhow::Result<Model> {
+pub(crate) async fn is_ready(namespace: &TestNamespace) -> anyhow::Result<Model> {
     until(namespace, "Ready", |model| model.holds(ConditionType::Ready)).await
 }
 
-async fn has_reason(namespace: &TestNamespace, reason: &str) -> anyhow::Result<Model> {
+pub(crate) async fn has_reason(namespace: &TestNamespace, reason: &str) -> anyhow::Result<Model> {
     let start = Instant::now();
     let model = until(namespace, &format!("reason {reason}"), |model| {
         ready(model).is_some_and(|ready| ready.reason == reason)
@@ -65,7 +65,7 @@ async fn has_reason(namespace: &TestNamespace, reason: &str) -> anyhow::Result<M
     Ok(model)
 }
 
-fn manifest(uri: &str, more: &str) -> String {
+pub(crate) fn manifest(uri: &str, more: &str) -> String {
     format!(
         "apiVersion: modelwright.dev/v1alpha1\nkind: Model\nmetadata: {{name: iris}}\nspec:\n  \
          source: {{uri: '{uri}', credentialsSecretRef: {{name: {SECRET}}}}}\n{more}"
@@ -73,7 +73,7 @@ fn manifest(uri: &str, more: &str) -> String {
 }
 
 /// A namespace that takes only restricted pods, with the chart installed, and a store with its Secret.
-async fn prepared(namespace: &TestNamespace) -> anyhow::Result<Storage> {
+pub(crate) async fn prepared(namespace: &TestNamespace) -> anyhow::Result<Storage> {
     restrict(namespace).await?;
     let storage = Storage::connect(namespace.client.clone()).await?;
     storage.create_secret(&namespace.name, SECRET).await?;
@@ -81,7 +81,7 @@ async fn prepared(namespace: &TestNamespace) -> anyhow::Result<Storage> {
     Ok(storage)
 }
 
-async fn answers(namespace: &TestNamespace) -> anyhow::Result<()> {
+pub(crate) async fn answers(namespace: &TestNamespace) -> anyhow::Result<()> {
     let forward = Forward::to_service(namespace.client.clone(), &namespace.name, "iris", 80).await?;
     let request = example("request.json");
     let answer =
@@ -186,7 +186,7 @@ async fn wrong_key_is_a_denial_and_an_unreachable_store_is_named() -> anyhow::Re
         namespace.apply(&manifest(&uri, "")).await?;
         let model = has_reason(&namespace, "AccessDenied").await?;
         assert!(words(&model).contains(SECRET), "{}", words(&model));
-        change("AWS_SECRET_ACCESS_KEY", "modelwright").await?;
+        change("AWS_SECRET_ACCESS_KEY", SECRET_KEY).await?;
         change("AWS_ENDPOINT_URL", "http://nobody.s3:7070").await?;
         again(&namespace, "1").await?;
         has_reason(&namespace, "NameNotResolved").await?;
@@ -217,7 +217,9 @@ async fn missing_secret_is_named_and_heals_when_it_is_there() -> anyhow::Result<
 }
 
 /// Requests one after the other until told to stop; how many, and how many failed.
-fn load(namespace: &TestNamespace) -> (Arc<AtomicBool>, tokio::task::JoinHandle<anyhow::Result<(u64, u64)>>) {
+pub(crate) fn load(
+    namespace: &TestNamespace,
+) -> (Arc<AtomicBool>, tokio::task::JoinHandle<anyhow::Result<(u64, u64)>>) {
     let stop = Arc::new(AtomicBool::new(false));
     let (stopped, client, name) = (stop.clone(), namespace.client.clone(), namespace.name.clone());
     let task = tokio::spawn(async move {

@@ -16,6 +16,7 @@ use modelwright_e2e::{
     forward::Forward,
     images,
     namespace::{TestNamespace, with_namespace},
+    pods,
     storage::Storage,
     wait::{self, Seen},
 };
@@ -49,26 +50,9 @@ fn command(name: &str, image: &str, arguments: &Value, environment: &[&str]) -> 
         "image": image,
         "args": arguments,
         "env": environment,
-        "securityContext": {
-            "allowPrivilegeEscalation": false, "readOnlyRootFilesystem": true, "capabilities": {"drop": ["ALL"]},
-        },
         "volumeMounts": [{"name": "model", "mountPath": "/models"}],
     });
-    Ok(serde_json::from_value(json!({
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {"name": name},
-        "spec": {
-            "restartPolicy": "Never",
-            "automountServiceAccountToken": false,
-            "securityContext": {
-                "runAsNonRoot": true, "runAsUser": 65532, "runAsGroup": 65532, "fsGroup": 65532,
-                "seccompProfile": {"type": "RuntimeDefault"},
-            },
-            "containers": [container],
-            "volumes": [{"name": "model", "emptyDir": {}}],
-        },
-    }))?)
+    pods::restricted(name, json!({"containers": [container], "volumes": [{"name": "model", "emptyDir": {}}]}))
 }
 
 const STORE: [&str; 4] = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION", "AWS_ENDPOINT_URL"];
@@ -118,6 +102,12 @@ pub(crate) async fn wget(
     let log = namespace.api::<Pod>().logs(name, &LogParams::default()).await?;
     ensure!(ended.exit_code == 0, "wget {url}: {log}");
     serde_json::from_str(&log).with_context(|| format!("{url} answered {log:?}"))
+}
+
+/// Whether a client in this namespace gets an answer.
+pub(crate) async fn reaches(namespace: &TestNamespace, name: &str, url: &str) -> anyhow::Result<bool> {
+    let arguments = json!(["wget", "-q", "-O", "/dev/null", url]);
+    Ok(ended(namespace, &command(name, &images::busybox(), &arguments, &[])?).await?.exit_code == 0)
 }
 
 /// Compares an answer with what ONNX Runtime in Python answered: names and texts exactly, numbers to 1e-6.

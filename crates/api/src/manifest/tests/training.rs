@@ -114,16 +114,20 @@ fn rollout(revision: &str) -> String {
     "training:\n  data: {source: {uri: 's3://t/t'}, target: label, test: {source: {uri: 's3://t/u'}}}\n  \
      gate: {require: [{metric: testF1, min: 0.5}]}"
 ))]
+#[case::container(data("source: {uri: 's3://t/t'}").replace("}}\n", "}, container: {image: i}, output: {uri: 's3://r'}}\n"))]
+#[case::when(training("cron: '*/5 0 1,15 * MON-FRI'\ntimeZone: Europe/Berlin"))]
+#[case::how(training("deadline: 1m\nstallTimeout: 1m\nretries: 0\nkeep: 1\nqueue: a.b"))]
 #[case::revision(rollout("0123456789abcdef"))]
 #[case::digest(rollout(&format!("sha256:{}", "0a".repeat(32))))]
-fn good_training_is_accepted_on_a_machine_and_waits_for_the_operator_in_a_cluster(#[case] text: String) {
+fn good_training_is_accepted_and_in_a_cluster_needs_an_output(#[case] text: String) {
     let models = parse(&text, "m.yaml").unwrap_or_else(|problems| panic!("{problems}\n\n{text}"));
     assert!(models[0].spec.training.is_some());
-    let refusal = refusal(&text, Scope::Cluster);
+    let refusal = parse_for(&text, "m.yaml", Scope::Cluster)
+        .err()
+        .map_or_else(String::new, |problems| problems.to_string());
     let only = refusal.lines().all(|line| {
-        line.contains(
-            ": spec: training works only in modelwright run in this version; train with modelwright run",
-        ) || line.contains("file: works only in modelwright run")
+        line.contains("spec.training: a training in a cluster publishes its revisions into a store")
+            || line.contains("file: works only in modelwright run")
     });
     assert!(only, "{refusal}");
 }
@@ -140,7 +144,7 @@ fn good_training_is_accepted_on_a_machine_and_waits_for_the_operator_in_a_cluste
 #[case::no_rows(data("target: label"), "spec.training.data.source: is required")]
 #[case::no_target(
     data("source: {uri: 's3://t/t'}"),
-    "data.target: is required; write it: The column to predict"
+    "spec.training: the built-in trainer needs the column to predict; write data.target"
 )]
 #[case::no_such_key(
     training("epochs: 5"),
@@ -152,7 +156,7 @@ fn good_training_is_accepted_on_a_machine_and_waits_for_the_operator_in_a_cluste
 )]
 #[case::key_of_a_source(
     training("digest: abc"),
-    "spec.training.digest: unknown key; the keys here are builtin, data"
+    "spec.training.digest: unknown key; the keys here are builtin, container, cron, data"
 )]
 #[case::scheme(at("t.csv"), "data.source.uri: \"t.csv\": the uri must name a place")]
 #[case::claim(
@@ -395,6 +399,23 @@ fn good_training_is_accepted_on_a_machine_and_waits_for_the_operator_in_a_cluste
     rollout("0123456789ABCDEF"),
     "spec.rollout.revision: \"0123456789ABCDEF\": a revision is named by its id (16 lower-case hexadecimal digits)"
 )]
+#[case::cron(training("cron: hourly"), "cron: \"hourly\": cron must have five fields")]
+#[case::deadline(training("deadline: 1s"), "deadline must be from 1m")]
+#[case::stall(training("stallTimeout: 200h"), "stallTimeout must be from 1m to 168h")]
+#[case::zone(training("timeZone: UTC"), "timeZone has no effect without cron")]
+#[case::minute(training("cron: 61 3 * * *"), "spec.training.cron: \"61 3 * * *\" cannot be used")]
+#[case::no_such_day(training("cron: 0 3 31 2 *"), "there is no such day")]
+#[case::no_such_zone(
+    training("cron: 0 3 * * *\ntimeZone: Mars/Olympus"),
+    "spec.training.timeZone: \"Mars/Olympus\" is no time zone"
+)]
+#[case::two_trainers(training("builtin: {}\ncontainer: {image: i}"), "write one of builtin and container")]
+#[case::target_of_a_container(training("container: {image: i}"), "pass them in container.parameters")]
+#[case::our_variable(
+    training("container: {image: i, env: [{name: PET_NNODES, value: '2'}]}"),
+    "which Modelwright sets itself"
+)]
+#[case::poll(data("source: {uri: 's3://t/t'}, target: a, pollInterval: 1m"), "pollInterval must be from 5m")]
 #[case::short_revision(rollout("0123"), "\"0123\" is too short; write at least 16 characters")]
 #[case::half_digest(rollout("sha256:0123456789abcdef"), "a revision is named by its id")]
 #[case::digest_without_its_name(rollout(&"0a".repeat(32)), "write one that status.revisions")]
@@ -423,9 +444,9 @@ fn one_mistake_is_reported_once(#[case] text: String) {
 }
 
 #[test]
-fn cluster_refuses_a_training_after_everything_that_is_wrong_with_it() {
+fn everything_that_is_wrong_with_a_training_is_said_at_once() {
     let refusal = refusal(&optimizer("momentum: 1"), Scope::Cluster);
-    assert!(refusal.contains("training works only in modelwright run"), "{refusal}");
+    assert!(refusal.contains("write output: {uri: s3://BUCKET/PATH}"), "{refusal}");
     assert!(refusal.contains("momentum: 1 is too large"), "{refusal}");
     assert!(refusal.contains("a field does not belong to this kind"), "{refusal}");
 }
@@ -442,7 +463,7 @@ fn source_is_pinned_by_its_digest_where_there_is_no_history() {
 fn example_is_sources_and_a_training_of_each_task() {
     let models = parse(EXAMPLE, "example.yaml").unwrap();
     let [source, scaled, on_a_gpu, trainings @ ..] = models.as_slice() else { panic!("no Models") };
-    assert!(source.spec.source.is_some() && trainings.len() == 3);
+    assert!(source.spec.source.is_some() && trainings.len() == 4);
     assert_eq!(scaled.autoscaling().unwrap().max_replicas, 8);
     assert_eq!(on_a_gpu.serving().unwrap().session.cuda.memory_limit, Some(4 << 30));
     let churn = trainings[0].spec.training.as_ref().unwrap();

@@ -5,9 +5,15 @@ use super::super::{Limits, OnnxFacts, scan};
 use super::*;
 
 fn convert(source: &[u8]) -> (Vec<u8>, Vec<u8>, Externalized) {
-    let (mut model, mut data) = (Vec::new(), Vec::new());
-    let moved = externalize(&mut Cursor::new(source), "weights.data", &mut model, &mut data).unwrap();
-    (model, data, moved)
+    try_convert(source, "weights.data").unwrap()
+}
+
+fn try_convert(source: &[u8], location: &str) -> io::Result<(Vec<u8>, Vec<u8>, Externalized)> {
+    let (mut source, mut model, mut data) = (Cursor::new(source), Vec::new(), Vec::new());
+    let plan = Externalization::plan(&mut source, location)?;
+    plan.write(&mut source, &mut model, &mut data)?;
+    assert_eq!(plan.bytes(), (model.len() + data.len()) as u64);
+    Ok((model, data, plan.moved()))
 }
 
 fn facts(model: &[u8]) -> OnnxFacts {
@@ -55,10 +61,27 @@ fn what_is_outside_already_stays_there() {
 }
 
 #[test]
+fn packed_numbers_of_fixed_length_are_moved_as_they_are() {
+    for (field, datatype, length) in [(4, 1, 4), (10, 11, 8)] {
+        let numbers: Vec<u8> = (0..=255).cycle().take(8192).collect();
+        let count = 8192 / length;
+        let tensor =
+            Encoder::new().number(1, count).number(2, datatype).bytes(field, &*numbers).bytes(8, "w");
+        let source = model(&graph().message(5, &tensor));
+        let (converted, data, moved) = convert(&source);
+        assert_eq!((data, moved), (numbers, Externalized { weights: 1, bytes: 8192 }));
+        assert_eq!(facts(&converted).parameter_bytes, 8192);
+    }
+}
+
+#[test]
 fn text_and_ambiguous_data_stay_inside() {
     let text = Encoder::new().number(1, 1).number(2, 8).bytes(8, "t").bytes(9, vec![0; 5000]);
     let twice = bytes_weight("w", 1, 5000).bytes(9, vec![2; 5000]);
-    for tensor in [text, twice] {
+    // Complex numbers share the field of 32-bit ones.
+    let complex = Encoder::new().number(1, 1024).number(2, 14).bytes(4, vec![0; 8192]).bytes(8, "c");
+    let whole_numbers = Encoder::new().number(1, 8192).number(2, 7).bytes(7, vec![1; 8192]).bytes(8, "i");
+    for tensor in [text, twice, complex, whole_numbers] {
         let source = model(&graph().message(5, &tensor));
         assert_eq!(convert(&source).0, source);
     }
@@ -68,12 +91,10 @@ fn text_and_ambiguous_data_stay_inside() {
 fn damage_is_an_error_and_no_panic() {
     let whole = model(&graph().message(5, &bytes_weight("w", 1, 5000)));
     for end in (0..200).chain(whole.len() - 100..whole.len()) {
-        let (mut model, mut data) = (Vec::new(), Vec::new());
         // A cut between two fields looks complete.
-        let _ = externalize(&mut Cursor::new(&whole[..end]), "d", &mut model, &mut data);
+        let _ = try_convert(&whole[..end], "d");
     }
     for content in [b"\x3a\xff\xff\xff\xff\xff\xff\xff\xff\x7f".as_slice(), b"\x07", &[0xff; 20]] {
-        let converted = externalize(&mut Cursor::new(content), "d", &mut Vec::new(), &mut Vec::new());
-        assert_eq!(converted.unwrap_err().kind(), io::ErrorKind::InvalidData);
+        assert_eq!(try_convert(content, "d").unwrap_err().kind(), io::ErrorKind::InvalidData);
     }
 }

@@ -1,12 +1,9 @@
 //! From a Model's data to the revision that is to be served: trained, remembered from an earlier training, or the former one.
 
-mod data;
-mod interruption;
+mod places;
 pub(crate) mod record;
 mod screen;
-mod store;
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -15,23 +12,21 @@ use modelwright_api::training::resolved::ResolvedTraining;
 use modelwright_api::training::{Beat, Gate};
 use modelwright_artifact::provenance::Run;
 use modelwright_artifact::{Digest, Inputs, Retry};
-use modelwright_runtime::cpus;
+use modelwright_trainer::NUMERICS_VERSION;
 use modelwright_trainer::gate::{self, Active, Verdict};
 use modelwright_trainer::pipeline::metrics::{METRICS_FILE, MetricsDocument};
-use modelwright_trainer::pipeline::{self, Prepared, REPORT_FILE};
-use modelwright_trainer::training::CheckpointPlace;
-use modelwright_trainer::{NUMERICS_VERSION, network};
+use modelwright_trainer::pipeline::{Prepared, REPORT_FILE};
 
-use self::data::{Fetched, Listings, Places};
-pub(crate) use self::interruption::Interruption;
 use self::record::{Comparison, Newest, TrainingRecord};
 use self::screen::Screen;
-use self::store::Store;
 use super::folder::ModelFolder;
 use super::manifests::{Entry, Secrets};
 use super::offer::{Offer, Revision};
 use crate::failure::Failure;
 use crate::terminal::Terminal;
+use crate::training::data::{Fetched, Listings, Places};
+use crate::training::store::{self, Store};
+use crate::training::{self, Interruption, Work, blocking};
 
 /// A Model's training with all that is needed for it.
 pub(crate) struct Trainer {
@@ -70,24 +65,29 @@ impl Trainer {
         let Some(training) = &spec.training else {
             return Err(Failure::bug("a Model without a training came to be trained"));
         };
-        let gate = training.gate.clone().unwrap_or_default();
-        gate::check(&gate, training.builtin.as_ref().and_then(|builtin| builtin.task))?;
-        let mut settings = training.resolved();
-        // More threads than processors only wait for each other.
-        settings.builtin.threads = settings.builtin.threads.min(cpus::available().get());
-        pipeline::check(&settings)?;
+        if training.container.is_some() {
+            return Err(Failure::new(
+                ExitCode::InvalidConfiguration,
+                "InvalidConfiguration",
+                format!(
+                    "spec.training.container: the Model {} is trained by a container, which runs only in a cluster; apply it \
+                     there with kubectl, or write spec.training.builtin to train on this machine",
+                    entry.name()
+                ),
+            ));
+        }
         Ok(Self {
             name: entry.name().to_owned(),
-            settings,
-            gate,
+            settings: training::settings(training)?,
+            gate: training.gate.clone().unwrap_or_default(),
             pinned: spec.rollout.as_ref().and_then(|rollout| rollout.revision.clone()),
-            places: Places::new(&training.data, entry, secrets)?,
+            places: Places::new(&training.data, |source, _| places::source(source, entry, secrets))?,
             output: training
                 .output
                 .as_ref()
-                .map(|output| Store::output(output, entry, secrets))
+                .map(|output| places::output(output, entry, secrets))
                 .transpose()?,
-            kept: Store::local(&folder)?,
+            kept: places::kept(&folder)?,
             folder,
             terminal,
             interruption,
@@ -103,7 +103,7 @@ impl Trainer {
             self.folder.write_training_record(&record)?;
             return Ok(Some(Offer::of(revision)));
         }
-        let listings = match self.places.list(store::LOOK).await {
+        let listings = match self.places.list(places::LOOK).await {
             Ok(listings) => listings,
             // Data out of reach says nothing against what it gave, and waiting longer would keep that from answering.
             Err(failure) => {
@@ -145,7 +145,7 @@ impl Trainer {
         if let Some(output) = &self.output
             && let Some(digest) = output.find_revision(pin).await?
         {
-            return output.fetch(digest, &self.folder, &*self.terminal.transfers_of(&self.name)).await;
+            return self.fetch_revision(output, digest).await;
         }
         let known = self.folder.revisions();
         let known = if known.is_empty() { "none yet".to_owned() } else { known.join(", ") };
@@ -215,17 +215,8 @@ impl Trainer {
                 ),
             )),
             Verdict::Refused(refusals) => {
-                let reasons: Vec<String> = refusals.iter().map(ToString::to_string).collect();
-                Some(Failure::new(
-                    ExitCode::Refused,
-                    refusals.first().map_or("GateRefused", gate::Refusal::reason),
-                    format!(
-                        "the gate refused the revision {}: {}; it is kept in {}",
-                        digest.id(),
-                        reasons.join("; "),
-                        self.folder.revision(&digest).display()
-                    ),
-                ))
+                let kept = self.folder.revision(&digest);
+                Some(training::refused(&digest, &refusals, &kept.display().to_string()))
             }
         }
     }
@@ -249,7 +240,7 @@ impl Trainer {
                 None => self.read().await?,
             };
             let folder = active.folder.clone();
-            let value = self.blocking(move || Ok(rows.score_revision(&folder))).await?;
+            let value = blocking(move || Ok(rows.score_revision(&folder))).await?;
             Comparison { candidate: digest, active: active.digest, value }
         };
         let id = active.digest.id();
@@ -267,7 +258,7 @@ impl Trainer {
         listings: &Listings,
         record: &TrainingRecord,
     ) -> Result<Option<Candidate>, Failure> {
-        let (fingerprint, settings) = (listings.fingerprint()?, self.settings_digest()?);
+        let (fingerprint, settings) = (listings.fingerprint()?, training::settings_digest(&self.settings)?);
         let target = self.output.as_ref().map(ToString::to_string);
         let newest = record.newest.clone().filter(|newest| {
             !fingerprint.is_empty()
@@ -291,7 +282,8 @@ impl Trainer {
         self.folder.write_training_record(record)?;
         if let Some(output) = &self.output {
             let progress = self.terminal.transfers_of(&self.name);
-            let uri = output.publish(&candidate.revision, &*progress).await?;
+            let Revision { digest, folder } = candidate.revision.clone();
+            let uri = output.publish(folder, digest, &*progress).await?.uri;
             let manifest = self.folder.manifest(candidate.revision.digest).await?;
             output.remember(&manifest, candidate.newest.run.as_ref()).await?;
             self.terminal.note(&format!("published {} {uri}", self.name));
@@ -304,7 +296,7 @@ impl Trainer {
 
     /// Reads the data, and trains unless some machine has trained the same before.
     async fn known_or_trained(&self, listings: &Listings) -> Result<Candidate, Failure> {
-        let (fingerprint, settings) = (listings.fingerprint()?, self.settings_digest()?);
+        let (fingerprint, settings) = (listings.fingerprint()?, training::settings_digest(&self.settings)?);
         let fetched = self.fetch(listings).await?;
         let inputs = Inputs { data: fetched.digest, spec: settings };
         let (revision, run, rows) = if let Some(revision) = self.known(&inputs).await? {
@@ -315,7 +307,7 @@ impl Trainer {
             ));
             (revision, None, None)
         } else {
-            let rows = self.prepare(listings, &fetched).await?;
+            let rows = training::prepare(listings, &fetched, &self.settings).await?;
             let (revision, run) = self.train(Arc::clone(&rows), inputs, &fetched).await?;
             (revision, Some(run), Some(rows))
         };
@@ -339,10 +331,17 @@ impl Trainer {
         }
         let Some(output) = &self.output else { return Ok(None) };
         let Some(digest) = output.trained_from(inputs).await? else { return Ok(None) };
-        let progress = self.terminal.transfers_of(&self.name);
-        let revision = output.fetch(digest, &self.folder, &*progress).await?;
+        let revision = self.fetch_revision(output, digest).await?;
         self.kept.remember(&self.folder.manifest(digest).await?, None).await?;
         Ok(Some(revision))
+    }
+
+    /// Brings a published revision into the Model's folder.
+    async fn fetch_revision(&self, output: &Store, digest: Digest) -> Result<Revision, Failure> {
+        let incoming = self.folder.incoming(Some(&digest));
+        let progress = self.terminal.transfers_of(&self.name);
+        output.fetch(digest, incoming.clone(), &*progress).await?;
+        Ok(Revision { digest, folder: self.folder.accept(&incoming, &digest)? })
     }
 
     /// Copies the data to this machine, if it can fit into memory.
@@ -356,15 +355,9 @@ impl Trainer {
     async fn read(&self) -> Result<Arc<Prepared>, Failure> {
         let listings = self.places.list(Retry::FETCH).await?;
         let fetched = self.fetch(&listings).await?;
-        let rows = self.prepare(&listings, &fetched).await;
+        let rows = training::prepare(&listings, &fetched, &self.settings).await;
         self.folder.discard_data();
         rows
-    }
-
-    async fn prepare(&self, listings: &Listings, fetched: &Fetched) -> Result<Arc<Prepared>, Failure> {
-        let request = listings.request(fetched, self.settings.clone());
-        let prepared = self.blocking(move || Ok(pipeline::prepare(&request)?)).await?;
-        Ok(Arc::new(prepared))
     }
 
     /// Trains, and keeps the result as a revision.
@@ -374,57 +367,27 @@ impl Trainer {
         inputs: Inputs,
         fetched: &Fetched,
     ) -> Result<(Revision, Run), Failure> {
-        // The metrics of a gate must fit the task before hours are spent.
-        gate::check(&self.gate, Some(rows.task()))?;
         let started = Timestamp::now();
         let incoming = self.folder.training_folder().join("revision");
-        let checkpoint = CheckpointPlace {
-            path: self.folder.training_folder().join("checkpoint"),
-            identity: format!(
-                "{} {}",
-                modelwright_artifact::inputs::key(&inputs, NUMERICS_VERSION)?,
-                network::simd_class()
-            ),
-        };
         let mut screen = Screen::new(&self.terminal, &self.name);
         screen.describe(&rows);
-        let (interruption, folder): (_, PathBuf) = (self.interruption.clone(), incoming.clone());
-        let busy = self.interruption.begin();
-        let trained = self
-            .blocking(move || {
-                let made = rows.train(&folder, Some(checkpoint), interruption.flag(), &mut screen)?;
-                drop(busy);
-                screen.finish(&made);
-                Ok(())
-            })
-            .await;
-        trained?;
-        let seed = Some(self.settings.builtin.seed);
-        let composed = incoming.clone();
-        let (manifest, digest) = self
-            .blocking(move || {
-                Ok(modelwright_artifact::compose(&composed, inputs, Some(NUMERICS_VERSION), seed)?)
-            })
-            .await?;
+        let work = Work {
+            rows,
+            inputs,
+            seed: self.settings.builtin.seed,
+            gate: self.gate.clone(),
+            checkpoint: self.folder.training_folder().join("checkpoint"),
+            folder: incoming.clone(),
+            interruption: self.interruption.clone(),
+            observer: screen,
+        };
+        let (manifest, digest) = work.run(Screen::finish).await?;
         let folder = self.folder.accept(&incoming, &digest)?;
-        let run = store::run(started, fetched);
+        // Unique on this machine by time and process, and elsewhere as likely as two such events at one nanosecond.
+        let id = format!("{}-{}", started.as_nanosecond(), std::process::id());
+        let run = store::run(id, started, fetched);
         self.kept.remember(&manifest, Some(&run)).await?;
         Ok((Revision { digest, folder }, run))
-    }
-
-    /// The sha256 of everything in the settings that changes the result.
-    fn settings_digest(&self) -> Result<Digest, Failure> {
-        pipeline::settings_digest(&self.settings)
-            .map_err(|error| Failure::bug(format!("the settings do not serialise: {error}")))
-    }
-
-    /// Runs work that keeps a processor busy on a thread of its own.
-    async fn blocking<T: Send + 'static>(
-        &self,
-        work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
-    ) -> Result<T, Failure> {
-        let done = tokio::task::spawn_blocking(work).await;
-        done.map_err(|error| Failure::bug(format!("training {} failed: {error}", self.name)))?
     }
 }
 
@@ -434,6 +397,5 @@ fn metrics_of(revision: &Revision) -> Result<MetricsDocument, Failure> {
     let bytes = std::fs::read(&path).map_err(|error| {
         Failure::new(ExitCode::BadData, "MetricsMissing", format!("cannot read {}: {error}", path.display()))
     })?;
-    MetricsDocument::parse(&bytes)
-        .map_err(|error| Failure::new(ExitCode::BadData, "MetricsUnusable", error.to_string()))
+    training::metrics_of(&bytes)
 }

@@ -1,18 +1,32 @@
 //! Whole histories of Models, in memory.
 
 use modelwright_api::{Outcome, contract::annotations};
+use rstest::rstest;
+use serde_json::json;
 
 use self::world::{World, digest, settings};
 use super::*;
 
+mod clock;
+mod gang;
+mod overridden;
+mod scale;
 mod server;
+mod training;
+mod training_failures;
+mod training_pods;
 pub(crate) mod world;
 
 const SPEC: &str = r#"{"source": {"uri": "s3://m/x"}, "serving": {"replicas": 2}}"#;
 
 /// A Model that serves `a` with two pods.
 fn serving() -> World {
-    let mut world = World::new(SPEC);
+    serving_by(SPEC)
+}
+
+/// A Model of this spec that serves `a`.
+fn serving_by(spec: &str) -> World {
+    let mut world = World::new(spec);
     world.converge();
     world.job_finds('a');
     world.converge();
@@ -254,28 +268,6 @@ fn pinned_revision_is_put_back_and_the_newest_waits() {
 }
 
 #[test]
-fn autoscaler_gets_the_number_of_pods_and_gives_it_back_when_it_is_gone() {
-    let scaled = r#"{"source": {"uri": "s3://m/x"}, "serving": {"autoscaling": {"minReplicas": 2, "maxReplicas": 5},
-        "resources": {"requests": {"cpu": 1}}}}"#;
-    let mut world = World::new(scaled);
-    world.converge();
-    world.job_finds('a');
-    world.converge();
-    assert_eq!(world.written()[5..], ["apply deployment", "replicas 2", "apply autoscaler"]);
-    world.deployment_is_ready();
-    world.converge();
-    world.written();
-    world.change_deployment(|deployment| deployment.spec.as_mut().unwrap().replicas = Some(4));
-    world.converge();
-    assert!(world.written().is_empty(), "the autoscaler's number stays");
-    world.spec(r#"{"source": {"uri": "s3://m/x"}, "serving": {"replicas": 3, "resources": {"requests": {"cpu": 1}}}}"#);
-    let plan = world.plan();
-    assert!(matches!(plan.autoscaler, Change::Delete) && plan.replicas.is_none());
-    world.converge();
-    assert_eq!(world.written(), ["delete autoscaler", "replicas 3"]);
-}
-
-#[test]
 fn changed_child_is_repaired_and_an_additional_field_stays() {
     let mut world = serving();
     let service = Arc::make_mut(world.observed.service.as_mut().unwrap());
@@ -349,6 +341,36 @@ fn transient_failures_are_tried_again_with_growing_pauses_and_a_users_are_not() 
     poke(&mut world, "now");
     world.converge();
     assert_eq!(world.active_jobs().len(), 1);
+}
+
+/// Otherwise every pass would write another time into the status, and so ask for the next.
+#[rstest]
+#[case::failed(69, Outcome::failure("ConnectionRefused", "nothing listens"), true)]
+#[case::failed_without_a_time(69, Outcome::failure("ConnectionRefused", "nothing listens"), false)]
+#[case::found(0, Outcome { digest: Some(digest('a')), ..Outcome::success("Resolved") }, true)]
+#[case::found_without_a_time(0, Outcome { digest: Some(digest('a')), ..Outcome::success("Resolved") }, false)]
+fn end_that_a_jobs_controller_has_not_seen_is_always_the_same_time(
+    #[case] code: i32,
+    #[case] outcome: Outcome,
+    #[case] with_time: bool,
+) {
+    let mut world = World::new(SPEC);
+    world.converge();
+    world.pass_time(4);
+    let mut terminated = json!({"exitCode": code, "message": outcome.to_line()});
+    if with_time {
+        terminated["finishedAt"] = json!(world.now.to_string());
+    }
+    let phase = if code == 0 { "Succeeded" } else { "Failed" };
+    world.job_pod("resolve", phase, &json!({"terminated": terminated}));
+    let found = |world: &World| {
+        let situation = world.plan().situation;
+        (situation.source, situation.resolution)
+    };
+    let first = found(&world);
+    assert!(!matches!(first.0, SourceState::Resolving { .. }), "{first:?}");
+    world.pass_time(3);
+    assert_eq!(found(&world), first);
 }
 
 #[test]

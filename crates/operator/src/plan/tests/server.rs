@@ -33,7 +33,8 @@ fn every_setting_reaches_the_server() {
             "session": {"lane": "Pooled", "instances": 3, "intraOpThreads": 4, "interOpThreads": 2,
                 "graphOptimization": "Basic", "weights": "Mapped", "memoryArena": false,
                 "cuda": {"memoryLimit": "4Gi", "convolutionSearch": "Exhaustive"}},
-            "limits": {"maxRequestBytes": 2048, "maxQueuedRequests": 7, "requestTimeout": "5s", "maxConnectionAge": "1h"}
+            "limits": {"maxRequestBytes": 2048, "maxQueuedRequests": 7, "requestTimeout": "5s", "maxConnectionAge": "1h"},
+            "payloadLogging": {"url": "https://sink/x", "mode": "Request", "samplePercent": 5, "redact": ["age", "-b"], "maxBytes": 9}
         }"#,
     );
     let arguments = arguments(&world).join(" ");
@@ -44,15 +45,43 @@ fn every_setting_reaches_the_server() {
         "--lane Pooled --instances 3 --weights Mapped --memory-arena false",
         "--cuda-memory-limit 4294967296 --cuda-convolution-search Exhaustive",
         "--max-request-bytes 2048 --max-queued-requests 7 --request-timeout 5s --max-connection-age 1h",
+        "--payload-log-url=https://sink/x --payload-log-mode=Request --payload-log-sample-percent=5 --payload-log-max-bytes=9",
+        "--payload-log-redact=age --payload-log-redact=-b",
     ] {
         assert!(arguments.contains(expected), "{expected}: {arguments}");
     }
 }
 
 #[test]
+fn fetch_knows_what_decides_whether_weights_are_mapped() {
+    let fetch = |serving| pod(&deployed(serving)).init_containers.as_ref().unwrap()[0].args.clone().unwrap();
+    let plain = fetch("{}");
+    assert_eq!(plain[plain.len() - 2], "--out", "{plain:?}");
+    let all = fetch(
+        r#"{"executionProvider": "CPU", "batching": {"maxBatchSize": 1}, "session": {"instances": 3, "weights": "Auto"}}"#,
+    );
+    assert_eq!(
+        all[plain.len()..].join(" "),
+        "--execution-provider CPU --max-batch-size 1 --instances 3 --weights Auto"
+    );
+}
+
+#[test]
 fn what_the_spec_leaves_out_is_left_to_the_server() {
     let arguments = arguments(&deployed("{}"));
     assert_eq!(arguments.last().unwrap(), "CPU", "{arguments:?}");
+}
+
+#[test]
+fn a_pod_has_as_long_to_end_as_its_longest_request_and_the_drain_take() {
+    for (serving, seconds) in [
+        ("{}", 75),
+        (r#"{"limits": {"requestTimeout": "5s"}}"#, 20),
+        (r#"{"limits": {"requestTimeout": "1h"}}"#, 3615),
+        (r#"{"podTemplate": {"spec": {"terminationGracePeriodSeconds": 30}}}"#, 30),
+    ] {
+        assert_eq!(pod(&deployed(serving)).termination_grace_period_seconds, Some(seconds), "{serving}");
+    }
 }
 
 #[test]

@@ -7,17 +7,26 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::{
     apps::v1::{Deployment, DeploymentCondition, DeploymentStatus},
     batch::v1::{Job, JobCondition, JobStatus},
-    core::v1::{ContainerState, ContainerStateTerminated, ContainerStatus, Pod, PodStatus, PodTemplateSpec},
+    core::v1::{
+        Container, ContainerState, ContainerStateTerminated, ContainerStatus, Pod, PodStatus, PodTemplateSpec,
+    },
 };
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectMeta, OwnerReference, Time};
 use modelwright_api::{
     Model, Outcome,
-    contract::annotations,
+    contract::{annotations, field_managers},
     status::{ModelStatus, Revision, Revisions, SourceStatus},
 };
 
-use super::super::{Change, DeploymentChange, JobChanges, Plan, RolloutState, plan};
-use crate::{observe::Observed, settings::Settings};
+use serde_json::{Value, json};
+
+use super::super::{Change, DeploymentChange, JobChanges, Plan, RolloutState, Situation, plan};
+use crate::{
+    apply::Applied,
+    observe::Observed,
+    report::{Facts, report},
+    settings::Settings,
+};
 
 pub(crate) const UID: &str = "uid-of-the-model";
 
@@ -91,6 +100,7 @@ impl World {
             headless_service,
             disruption_budget,
             network_policy,
+            train_service,
             jobs: JobChanges { deleted, created, without_pod: _ },
             deployment,
             replicas,
@@ -120,6 +130,7 @@ impl World {
         child!(headless_service, headless_service);
         child!(disruption_budget, disruption_budget);
         child!(network_policy, network_policy);
+        child!(train_service, train_service);
         for name in deleted {
             if may(format!("delete {name}"), &mut self.writes) {
                 self.observed.jobs.retain(|job| job.metadata.name.as_deref() != Some(&name));
@@ -144,12 +155,17 @@ impl World {
             && may(format!("replicas {replicas}"), &mut self.writes)
         {
             self.change_deployment(|deployment| {
-                deployment.spec.as_mut().unwrap().replicas = Some(replicas);
+                is_scaled(deployment, replicas);
             });
         }
         child!(autoscaler, autoscaler);
         assert!(self.writes.len() - before <= most);
-        // The report: what the next plan reads of it.
+        self.remember(situation);
+        count
+    }
+
+    /// The report: what the next plan reads of it.
+    fn remember(&mut self, situation: Situation) {
         if situation.rollout == RolloutState::Settled
             && let Some(deployed) = &situation.deployed
         {
@@ -157,7 +173,9 @@ impl World {
             let status = self.model.status.get_or_insert_with(ModelStatus::default);
             status.revisions = Some(Revisions { active, ..Revisions::default() });
         }
-        if let Some(known) = situation.resolution {
+        if situation.training.is_some() {
+            self.report_training(&situation);
+        } else if let Some(known) = situation.resolution {
             let status = self.model.status.get_or_insert_with(ModelStatus::default);
             status.source = Some(SourceStatus {
                 resolved_from: known.resolved_from,
@@ -166,9 +184,9 @@ impl World {
                 retrievable: known.revision.retrievable,
                 fingerprint: known.fingerprint,
                 checked_at: known.checked_at.map(|at| at.to_string()),
+                look_failed: None,
             });
         }
-        count
     }
 
     /// Passes until one writes nothing.
@@ -217,6 +235,8 @@ impl World {
         desired.spec.as_mut().unwrap().replicas = Some(replicas);
         let generation = present.as_ref().and_then(|present| present.metadata.generation).unwrap_or(0);
         desired.metadata.generation = Some(generation + i64::from(changed));
+        desired.metadata.managed_fields =
+            present.as_ref().and_then(|present| present.metadata.managed_fields.clone());
         desired.status = present.and_then(|present| present.status.clone());
         if changed {
             self.templates.push(desired.spec.clone().unwrap().template);
@@ -228,6 +248,14 @@ impl World {
         if let Some(deployment) = &mut self.observed.deployment {
             change(Arc::make_mut(deployment));
         }
+    }
+
+    /// Somebody else sets the number of pods.
+    pub(crate) fn is_scaled_by_another(&mut self, replicas: i32) {
+        self.change_deployment(|deployment| {
+            deployment.spec.as_mut().unwrap().replicas = Some(replicas);
+            deployment.metadata.managed_fields = None;
+        });
     }
 
     /// What the Deployment's controller says.
@@ -284,6 +312,93 @@ impl World {
         self.observed.pods.push(Arc::new(ended_pod(name, code, outcome)));
     }
 
+    /// `status.training`, as the report makes it.
+    fn report_training(&mut self, situation: &Situation) {
+        let facts = Facts {
+            model: &self.model,
+            observed: &self.observed,
+            situation,
+            applied: &Applied::default(),
+            settings: &self.settings,
+            now: self.now,
+        };
+        let training = report(&facts).status.training;
+        self.model.status.get_or_insert_with(ModelStatus::default).training = training;
+    }
+
+    /// The pod of the one active Job: the containers before this one ended well, and this one is as given.
+    pub(crate) fn job_pod(&mut self, container: &str, phase: &str, state: &Value) {
+        let active = self.active_jobs();
+        let [name] = active.as_slice() else { panic!("not one active Job: {active:?}") };
+        let job = self.observed.jobs.iter().find(|job| job.metadata.name.as_ref() == Some(name)).unwrap();
+        let template = job.spec.as_ref().unwrap().template.clone();
+        let spec = template.spec.unwrap();
+        let mut reached = false;
+        let mut statuses = |containers: &[Container]| {
+            let status = |own: &Container| {
+                let state = match (reached, own.name == container, own.restart_policy.is_some()) {
+                    (false, true, _) => state.clone(),
+                    (false, _, true) => json!({"running": {}}),
+                    (false, ..) => json!({"terminated": {"exitCode": 0}}),
+                    (true, ..) => json!({"waiting": {"reason": "PodInitializing"}}),
+                };
+                reached |= own.name == container;
+                json!({"name": own.name, "image": own.image, "imageID": "", "ready": false, "restartCount": 0, "state": state})
+            };
+            containers.iter().map(status).collect::<Vec<_>>()
+        };
+        let inits = statuses(spec.init_containers.as_deref().unwrap_or_default());
+        let mains = statuses(&spec.containers);
+        let status = json!({"phase": phase, "initContainerStatuses": inits, "containerStatuses": mains});
+        let mut pod = ended_pod(name, 0, &Outcome::default());
+        pod.metadata.labels.get_or_insert_default().extend(template.metadata.unwrap().labels.unwrap());
+        pod.spec = Some(spec);
+        pod.status = Some(serde_json::from_value(status).unwrap());
+        self.observed.pods.retain(|other| other.metadata.name != pod.metadata.name);
+        self.observed.pods.push(Arc::new(pod));
+    }
+
+    /// The one active Job ends: this container of its pod with this code and these words.
+    pub(crate) fn training_ends(&mut self, container: &str, code: i32, words: &str) {
+        let phase = if code == 0 { "Succeeded" } else { "Failed" };
+        self.job_pod(container, phase, &json!({"terminated": {"exitCode": code, "message": words}}));
+        self.job_is_over(code == 0, "", "");
+    }
+
+    /// The Job's controller says of the one active Job that it is over.
+    pub(crate) fn job_is_over(&mut self, complete: bool, reason: &str, message: &str) {
+        let active = self.active_jobs();
+        let [name] = active.as_slice() else { panic!("not one active Job: {active:?}") };
+        let now = self.now;
+        let job = self.observed.jobs.iter_mut().find(|job| job.metadata.name.as_ref() == Some(name)).unwrap();
+        Arc::make_mut(job).status = Some(JobStatus {
+            conditions: Some(vec![JobCondition {
+                type_: if complete { "Complete" } else { "Failed" }.into(),
+                status: "True".into(),
+                reason: Some(reason.into()),
+                message: Some(message.into()),
+                last_transition_time: Some(Time(now)),
+                ..JobCondition::default()
+            }]),
+            ..JobStatus::default()
+        });
+    }
+
+    /// The training gave this revision.
+    pub(crate) fn training_gives(&mut self, digit: char) {
+        self.training_ends("train", 0, &Self::trained(digit).to_line());
+    }
+
+    pub(crate) fn trained(digit: char) -> Outcome {
+        Outcome {
+            digest: Some(digest(digit)),
+            fingerprint: Some(digest('f')),
+            inputs_digest: Some(digest('e')),
+            metrics: [("valAccuracy".to_owned(), 0.97)].into(),
+            ..Outcome::success("Trained")
+        }
+    }
+
     pub(crate) fn job_finds(&mut self, digit: char) {
         let found = Outcome {
             digest: Some(digest(digit)),
@@ -334,4 +449,12 @@ fn ended_pod(job: &str, code: i32, outcome: &Outcome) -> Pod {
             ..PodStatus::default()
         }),
     }
+}
+
+/// The operator sets the number of pods.
+fn is_scaled(deployment: &mut Deployment, replicas: i32) {
+    deployment.spec.as_mut().unwrap().replicas = Some(replicas);
+    let manager = Some(field_managers::REPLICAS.to_owned());
+    deployment.metadata.managed_fields =
+        Some(vec![ManagedFieldsEntry { manager, ..ManagedFieldsEntry::default() }]);
 }

@@ -2,12 +2,6 @@
 
 use super::*;
 
-/// The reasons of a report's Events, with a `!` where something is wrong.
-fn events(report: &Report) -> Vec<String> {
-    let word = |event: &Announcement| format!("{}{}", if event.warning { "!" } else { "" }, event.reason);
-    report.announcements.iter().map(word).collect()
-}
-
 fn ids(revisions: &[Revision]) -> Vec<&str> {
     revisions.iter().map(|revision| revision.id.as_str()).collect()
 }
@@ -118,6 +112,7 @@ fn failed_candidate_keeps_the_active_revision_and_is_listed_as_rejected() {
         digest: DIGEST.into(),
         reason: "UnsupportedOpset".into(),
         message: REFUSAL.into(),
+        ..RejectedRevision::default()
     };
     assert_eq!((revisions.rejected, revisions.candidate), (vec![rejected], None));
     assert_eq!(revisions.active.unwrap().digest, OTHER);
@@ -304,4 +299,33 @@ fn long_and_hostile_words_are_bounded_everywhere() {
         assert!(condition.message.len() <= 1_024 && !condition.message.contains(char::is_control));
     }
     assert!(report.announcements.iter().all(|event| event.note.len() <= 1_024));
+}
+
+#[test]
+fn failed_look_at_the_source_is_told_once_for_each_reason() {
+    let mut world = World::serving();
+    world.pass();
+    let looking = SourceState::Resolving { job: JOB.into(), poll: true };
+    let denied = Cause::reported("AccessDenied", "the keys may not list", Class::Wait);
+    let later = now() + SignedDuration::from_mins(5);
+    for (source, told) in [
+        (retrying(true), &["!StoreUnreachable"][..]),
+        (looking.clone(), &[]),
+        (retrying(true), &[]),
+        (looking, &[]),
+        (SourceState::Retrying { cause: denied.clone(), at: later, poll: true }, &["!AccessDenied"]),
+        (SourceState::Refused { cause: denied, poll: true }, &[]),
+        (SourceState::Quiet, &[]),
+        (retrying(true), &["!StoreUnreachable"]),
+    ] {
+        world.situation.source = source.clone();
+        let report = world.pass();
+        assert_eq!(events(&report), told, "{source:?}");
+        let note = report.announcements.first().map_or("", |event| &event.note);
+        assert!(told.is_empty() || note.starts_with("looking whether the source changed failed"), "{note}");
+        assert!(world.pass().announcements.is_empty());
+    }
+    // What was known before the status was lost is no news.
+    world.model.status = None;
+    assert!(!events(&world.pass()).contains(&"!StoreUnreachable".to_owned()));
 }

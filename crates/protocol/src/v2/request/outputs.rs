@@ -3,7 +3,7 @@
 use super::{Draft, at_most, missing, set};
 use crate::datatype::Datatype;
 use crate::error::{Error, excerpt};
-use crate::parameters::{Parameters, Scope, count, flag, read_parameters};
+use crate::parameters::{Entries, Scope, count, flag, read_parameters};
 use crate::path::Path;
 use crate::signature::Signature;
 
@@ -88,7 +88,7 @@ impl Draft<'_, '_> {
     /// How many classes are asked for; 0 stands for the tensor itself.
     fn classification(
         &self,
-        parameters: &Parameters,
+        parameters: &Entries<'_>,
         index: usize,
         path: &Path<'_>,
     ) -> Result<Option<u32>, Error> {

@@ -119,6 +119,30 @@ fn weights_are_mapped_where_that_costs_no_speed(
 }
 
 #[rstest]
+#[case(Weights::Auto, None, 33 << 20, false, true)]
+#[case(Weights::Auto, None, 31 << 20, false, false)]
+#[case(Weights::Auto, Some(4), 2 << 20, false, true)]
+// Too little to bother.
+#[case(Weights::Auto, Some(4), 1000, false, false)]
+#[case(Weights::Auto, Some(4), 117 << 20, true, false)]
+#[case(Weights::Mapped, None, 1000, true, true)]
+#[case(Weights::Copied, Some(4), 117 << 20, false, false)]
+fn weights_are_moved_where_they_will_be_mapped(
+    #[case] weights: Weights,
+    #[case] instances: Option<usize>,
+    #[case] bytes: u64,
+    #[case] batched: bool,
+    #[case] expected: bool,
+) {
+    let instances = instances.map(number);
+    let request = LoadRequest { instances, weights, ..LoadRequest::default() };
+    assert_eq!(worth_moving(&request, bytes, batched), expected);
+    let provider = ExecutionProvider::Cuda;
+    let on_a_gpu = worth_moving(&LoadRequest { execution_provider: provider, ..request }, bytes, batched);
+    assert_eq!(on_a_gpu, weights == Weights::Mapped);
+}
+
+#[rstest]
 // processors, most sessions, instances, threads → instances, threads
 #[case(4, 100, None, None, (4, 1))]
 #[case(4, 1, None, None, (1, 4))]

@@ -22,7 +22,7 @@ use crate::harness::TestServer;
 const INFERENCE: &str = "/inference.GRPCInferenceService/";
 
 #[derive(Clone)]
-pub(super) struct Connection(SendRequest<Body>);
+pub(crate) struct Connection(SendRequest<Body>);
 
 impl Service<http::Request<Body>> for Connection {
     type Response = http::Response<hyper::body::Incoming>;
@@ -40,10 +40,10 @@ impl Service<http::Request<Body>> for Connection {
 
 /// A client with one connection. Clones share it.
 #[derive(Clone)]
-pub(super) struct Client(pub(super) tonic::client::Grpc<Connection>);
+pub(crate) struct Client(pub(crate) tonic::client::Grpc<Connection>);
 
 impl Client {
-    pub(super) async fn connect(address: SocketAddr) -> Self {
+    pub(crate) async fn connect(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).await.unwrap();
         stream.set_nodelay(true).unwrap();
         let (sender, connection) = handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
@@ -53,12 +53,12 @@ impl Client {
         Self(grpc.max_decoding_message_size(usize::MAX))
     }
 
-    pub(super) async fn of(server: &TestServer) -> Self {
+    pub(crate) async fn of(server: &TestServer) -> Self {
         Self::connect(server.data).await
     }
 
     /// One call of the inference service.
-    pub(super) async fn call<M, R>(&mut self, method: &str, message: M) -> Result<R, Status>
+    pub(crate) async fn call<M, R>(&mut self, method: &str, message: M) -> Result<R, Status>
     where
         M: Message + Send + Sync + 'static,
         R: Message + Default + Send + Sync + 'static,
@@ -66,7 +66,7 @@ impl Client {
         self.call_at(&format!("{INFERENCE}{method}"), Request::new(message)).await
     }
 
-    pub(super) async fn call_at<M, R>(&mut self, path: &str, request: Request<M>) -> Result<R, Status>
+    pub(crate) async fn call_at<M, R>(&mut self, path: &str, request: Request<M>) -> Result<R, Status>
     where
         M: Message + Send + Sync + 'static,
         R: Message + Default + Send + Sync + 'static,
@@ -76,12 +76,12 @@ impl Client {
         self.0.unary(request, path.parse().unwrap(), codec).await.map(tonic::Response::into_inner)
     }
 
-    pub(super) async fn infer(&mut self, request: ModelInferRequest) -> Result<ModelInferResponse, Status> {
+    pub(crate) async fn infer(&mut self, request: ModelInferRequest) -> Result<ModelInferResponse, Status> {
         self.call("ModelInfer", request).await
     }
 
     /// Many messages in, many out.
-    pub(super) async fn stream<M, R>(
+    pub(crate) async fn stream<M, R>(
         &mut self,
         path: &str,
         messages: impl futures::Stream<Item = M> + Send + 'static,
@@ -97,7 +97,7 @@ impl Client {
     }
 }
 
-pub(super) fn input(name: &str, datatype: &str, shape: &[i64]) -> InferInputTensor {
+pub(crate) fn input(name: &str, datatype: &str, shape: &[i64]) -> InferInputTensor {
     InferInputTensor {
         name: name.into(),
         datatype: datatype.into(),
@@ -107,12 +107,12 @@ pub(super) fn input(name: &str, datatype: &str, shape: &[i64]) -> InferInputTens
 }
 
 /// Bytes of singles.
-pub(super) fn singles(values: &[f32]) -> Bytes {
+pub(crate) fn singles(values: &[f32]) -> Bytes {
     values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>().into()
 }
 
 /// A raw request to the model `add`: [1, 2] + [10, 20.5].
-pub(super) fn add() -> ModelInferRequest {
+pub(crate) fn add() -> ModelInferRequest {
     ModelInferRequest {
         model_name: "add".into(),
         id: "7".into(),
@@ -123,7 +123,7 @@ pub(super) fn add() -> ModelInferRequest {
 }
 
 /// The same with typed contents.
-pub(super) fn typed_add() -> ModelInferRequest {
+pub(crate) fn typed_add() -> ModelInferRequest {
     let mut request = add();
     request.raw_input_contents.clear();
     for (input, values) in request.inputs.iter_mut().zip([[1.0, 2.0], [10.0, 20.5]]) {
@@ -133,7 +133,7 @@ pub(super) fn typed_add() -> ModelInferRequest {
 }
 
 /// A request to the model `slow` that takes so many turns of a quarter of a millisecond.
-pub(super) fn slow(turns: i64) -> ModelInferRequest {
+pub(crate) fn slow(turns: i64) -> ModelInferRequest {
     ModelInferRequest {
         model_name: "slow".into(),
         inputs: vec![input("times", "INT64", &[1]), input("x", "FP32", &[1, 1])],

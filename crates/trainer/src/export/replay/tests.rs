@@ -1,3 +1,4 @@
+use modelwright_api::contract::ExitCode;
 use modelwright_api::training::InputLayout;
 use rstest::rstest;
 

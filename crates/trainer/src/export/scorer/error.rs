@@ -74,6 +74,10 @@ pub enum ScoreError {
 }
 
 impl ScoreError {
+    /// The reasons that only this has: one that says that a revision is not comparable is the gate's, and others come from within.
+    pub const REASONS: &[(&str, ExitCode)] =
+        &[("UnreadableSchema", ExitCode::InputMissing), ("OtherSignature", ExitCode::BadData)];
+
     /// A `CamelCase` word for termination messages, conditions and metrics.
     pub const fn reason(&self) -> &'static str {
         match self {

@@ -140,6 +140,18 @@ async fn candidate_that_does_not_load_is_taken_back() -> anyhow::Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn candidate_that_finds_the_disk_full_is_taken_back() -> anyhow::Result<()> {
+    with_scripted_node("disk", async |namespace, node| {
+        let said = "no space left to write /models/model.onnx";
+        let script =
+            PodScript::default().container("fetch", ContainerScript::exits(failure(73, "DiskFull", said)));
+        failed_candidate(&namespace, node, script, &format!("{said}; the disk of ")).await?;
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn candidate_that_is_never_ready_is_taken_back_after_its_deadline() -> anyhow::Result<()> {
     with_scripted_node("deadline", async |namespace, node| {
         let script = PodScript::default().container("serve", ContainerScript::runs().never_ready());
@@ -162,6 +174,12 @@ async fn candidate_that_is_never_ready_is_taken_back_after_its_deadline() -> any
 #[case::memory(
     PodScript::default().container("serve", ContainerScript::exits(Exit::oom_killed())),
     "OutOfMemory", "256Mi"
+)]
+#[case::storage(
+    PodScript::default()
+        .container("serve", ContainerScript::runs().never_ready())
+        .evicted_after(Duration::from_secs(2), "Pod ephemeral local storage usage exceeds the total limit of containers 10Mi. "),
+    "Evicted", "raise spec.serving.resources.limits.ephemeral-storage"
 )]
 #[tokio::test(flavor = "multi_thread")]
 async fn root_cause_of_pods_is_named(

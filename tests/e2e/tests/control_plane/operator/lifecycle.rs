@@ -39,7 +39,9 @@ async fn applied_model_becomes_an_endpoint_and_then_nothing_is_written() -> anyh
         let operator = Operator::of(&namespace).through(&api, None).start()?;
         resolves_to(node, 'a');
         namespace.apply(&model("bc", "  serving: {replicas: 2}\n")).await?;
-        let ready = serves(&namespace, "bc", 'a').await?;
+        serves(&namespace, "bc", 'a').await?;
+        // A Model is ready with its first pods.
+        let ready = story::at_rest(&namespace, "bc").await?;
 
         let status = ready.status.as_ref().unwrap();
         assert_eq!(status.url, Some(format!("http://bc.{}.svc", namespace.name)));
@@ -110,8 +112,9 @@ async fn new_revision_is_rolled_out_and_taken_back_by_its_id() -> anyhow::Result
         let revisions = model.status.unwrap().revisions.unwrap();
         assert_eq!(revisions.former[0].digest, digest('a'));
         story::change(&namespace, "bc", json!({"rollout": {"revision": "a".repeat(16)}})).await?;
-        let model = serves(&namespace, "bc", 'a').await?;
-        assert_eq!(condition(&model, "Ready").unwrap().reason, "Pinned");
+        serves(&namespace, "bc", 'a').await?;
+        // A Model is ready with its first pods; it says that it is pinned once all of them serve.
+        story::reason(&namespace, "bc", "Pinned").await?;
         story::change(&namespace, "bc", json!({"rollout": null})).await?;
         serves(&namespace, "bc", 'b').await?;
         Ok(())
@@ -129,18 +132,20 @@ async fn capacity_never_falls_below_what_is_wanted_while_pods_are_replaced() -> 
         story::servers_of(node, 'b', PodScript::default().container("serve", slow));
         namespace.apply(&model("bc", "  serving: {replicas: 4}\n")).await?;
         serves(&namespace, "bc", 'a').await?;
+        // A Model is ready with its first pods; what is measured begins with all of them.
+        let deployments = namespace.api::<Deployment>();
+        wait::deployment_available(&deployments, "bc", TIMEOUT).await?;
         resolves_to(node, 'b');
         story::resolve_again(&namespace, "bc", "1").await?;
-        let deployments = namespace.api::<Deployment>();
         // Every state that the Deployment goes through, as its watch tells them.
         let watched = deployments.clone();
         let least = tokio::spawn(async move {
-            let mut states = kube::runtime::watcher(watched, kube::runtime::watcher::Config::default())
+            let mut changes = kube::runtime::watcher(watched, kube::runtime::watcher::Config::default())
                 .applied_objects()
                 .boxed();
             let mut least = i32::MAX;
             loop {
-                let state = states.try_next().await?.context("the watch ended")?;
+                let state = changes.try_next().await?.context("the watch ended")?;
                 let status = state.status.unwrap_or_default();
                 least = least.min(status.available_replicas.unwrap_or(0));
                 let replaced = state.metadata.annotations.unwrap_or_default()[annotations::DIGEST]

@@ -49,7 +49,7 @@ async fn object_of_somebody_else_is_refused_until_it_is_gone(
         match kind {
             "Service" => drop(namespace.api::<Service>().delete("bc", &DeleteParams::default()).await?),
             "ServiceAccount" => {
-                drop(namespace.api::<ServiceAccount>().delete("bc", &DeleteParams::default()).await?)
+                drop(namespace.api::<ServiceAccount>().delete("bc", &DeleteParams::default()).await?);
             }
             "Deployment" => drop(namespace.api::<Deployment>().delete("bc", &DeleteParams::default()).await?),
             _ => drop(

@@ -2,11 +2,7 @@
 use std::time::Duration;
 
 use k8s_openapi::api::{apps::v1::Deployment, batch::v1::Job, coordination::v1::Lease};
-use kube::{
-    ResourceExt as _,
-    api::{DeleteParams, ListParams},
-};
-use modelwright_api::Model;
+use kube::{ResourceExt as _, api::ListParams};
 use modelwright_e2e::{
     cluster, crd,
     faults::{Fault, FaultyApi, Requests},
@@ -17,7 +13,10 @@ use modelwright_e2e::{
 };
 use serde_json::json;
 
-use super::story::{self, TIMEOUT, digest, failure, model, resolves_to, serves};
+use super::{
+    death,
+    story::{self, TIMEOUT, digest, failure, model, resolves_to, serves},
+};
 
 /// Every object that a Model should have in the end, without what differs from run to run.
 async fn state(namespace: &TestNamespace) -> anyhow::Result<String> {
@@ -67,77 +66,15 @@ async fn course(namespace: &TestNamespace, node: &ScriptedNode) -> anyhow::Resul
     state(namespace).await
 }
 
-async fn delete(namespace: &TestNamespace) -> anyhow::Result<()> {
-    namespace.api::<Model>().delete("bc", &DeleteParams::default()).await?;
-    wait::gone(&namespace.api::<Deployment>(), "bc", TIMEOUT).await?;
-    let jobs = namespace.api::<Job>();
-    wait::wait_for("no Jobs", TIMEOUT, || async {
-        let left = jobs.list_metadata(&ListParams::default()).await?.items.len();
-        Ok(Seen::or_else_saw((left == 0).then_some(()), left))
-    })
-    .await
-}
-
-/// How many namespaces the deaths are spread over, to be done sooner.
-const SIDE_BY_SIDE: u64 = 4;
-
-/// An operator that begins at once: the Lease of one that was killed would have to run out first.
-fn without_election(namespace: &TestNamespace, api: &FaultyApi) -> anyhow::Result<Operator> {
-    Operator::of(namespace).through(api, None).environment("MODELWRIGHT_LEADER_ELECTION", "false").start()
-}
-
-/// The operator dies at its n-th write, whether that reached the API server or not, and another takes over.
-async fn death(
-    namespace: &TestNamespace,
-    node: &ScriptedNode,
-    api: &FaultyApi,
-    write: u64,
-) -> anyhow::Result<(String, bool)> {
-    let fault = if write.is_multiple_of(2) { Fault::lost_answer() } else { Fault::refused() };
-    let fault = api.inject(fault.on(Requests::writes().except("events")).nth(write));
-    let mut operator = Some(without_election(namespace, api)?);
-    let killer = async {
-        while fault.hits() == 0 {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        operator.take().map(Operator::kill).transpose()?;
-        operator = Some(without_election(namespace, api)?);
-        std::future::pending::<anyhow::Result<()>>().await
-    };
-    let state = tokio::select! {
-        state = course(namespace, node) => state?,
-        failed = killer => { failed?; unreachable!() }
-        two = never_two_jobs(namespace) => { two?; unreachable!() }
-    };
-    delete(namespace).await?;
-    drop(operator);
-    Ok((state, fault.remove() > 0))
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn death_at_any_write_ends_in_the_same_objects() -> anyhow::Result<()> {
-    let groups = (0..SIDE_BY_SIDE).map(|group| async move {
-        let mut most = 0;
-        with_scripted_node("death", async |namespace, node| {
-            crd::install(&namespace.client).await?;
-            let api = FaultyApi::start(cluster::config().await?).await?;
-            // A write that there is not: nobody dies.
-            let (undisturbed, died) = death(&namespace, node, &api, 1_000_000).await?;
-            assert!(!died);
-            for write in (group + 1..).step_by(usize::try_from(SIDE_BY_SIDE)?) {
-                let (state, died) = death(&namespace, node, &api, write).await?;
-                assert_eq!(state, undisturbed, "after a death at write {write}");
-                if !died {
-                    break;
-                }
-                most = write;
-            }
-            Ok(())
-        })
-        .await
-        .map(|()| most)
-    });
-    let most = futures::future::try_join_all(groups).await?.into_iter().max().unwrap_or(0);
+    let watched = async |namespace: &TestNamespace, node: &ScriptedNode| {
+        tokio::select! {
+            state = course(namespace, node) => state,
+            two = never_two_jobs(namespace) => { two?; unreachable!() }
+        }
+    };
+    let most = death::at_each_write("death", &watched).await?;
     eprintln!("| writes at which the operator was killed | 1 to {most} |");
     assert!(most > 15, "{most}");
     Ok(())

@@ -20,6 +20,7 @@ use modelwright_e2e::{
 };
 use serde_json::{Value, json};
 
+use super::artifacts::{finalizer_is, trained};
 use super::story::{self, failure, model, resolves_to, serves};
 
 /// Whether a right is there although this course does not need it, and why.
@@ -75,7 +76,7 @@ fn chart(namespace: &TestNamespace) -> anyhow::Result<Vec<Value>> {
     ensure!(output.status.success(), "helm template: {}", String::from_utf8_lossy(&output.stderr));
     let text = String::from_utf8(output.stdout)?;
     let documents: Vec<Option<Value>> = serde_yaml::from_multiple(&text)?;
-    Ok(documents.into_iter().flatten().filter(|document| document.is_object()).collect())
+    Ok(documents.into_iter().flatten().filter(serde_json::Value::is_object).collect())
 }
 
 /// Every verb and resource that roles for the operator's account allow.
@@ -173,13 +174,21 @@ async fn chart_gives_the_rights_that_are_used_and_no_others() -> anyhow::Result<
             story::reason(&namespace, name, "NameConflict").await?;
         }
 
+        // The finalizer of those whose artifacts go with them.
+        namespace.apply(&trained("artifacts")).await?;
+        finalizer_is(&namespace, "artifacts", true).await?;
+        namespace.apply(&trained("artifacts").replace("DeleteArtifacts", "Retain")).await?;
+        finalizer_is(&namespace, "artifacts", false).await?;
+
         // Discovery and OpenAPI, which everybody may read, have no resource.
         let mut used: BTreeSet<_> =
             api.counts().into_keys().filter(|(_, resource)| !resource.is_empty()).collect();
         // To apply what is not there is to create it, and needs both rights.
         let applied: Vec<_> = used
             .iter()
-            .filter(|(verb, resource)| verb == "patch" && !resource.contains('/') && resource != "events")
+            .filter(|(verb, resource)| verb == "patch" && !resource.contains('/'))
+            // These are only changed.
+            .filter(|(_, resource)| resource != "events" && resource != "models")
             .map(|(_, resource)| ("create".to_owned(), resource.clone()))
             .collect();
         used.extend(applied);

@@ -11,7 +11,7 @@ use modelwright_api::{
     conditions::ConditionType,
     contract::{annotations, labels},
     outcome::OutcomeTensor,
-    status::Condition,
+    status::{Condition, ConditionStatus},
 };
 use modelwright_e2e::{
     namespace::TestNamespace,
@@ -114,6 +114,16 @@ pub(super) async fn serves(namespace: &TestNamespace, name: &str, digit: char) -
             (ready && right && current).then(|| model.clone()),
             format!("{} active {active:?}", words(model)),
         )
+    })
+    .await
+}
+
+/// Waits until nothing is being changed for the Model: all pods that are wanted serve, none besides.
+pub(super) async fn at_rest(namespace: &TestNamespace, name: &str) -> anyhow::Result<Model> {
+    wait::object(&namespace.api::<Model>(), name, "not Progressing", TIMEOUT, |model| {
+        let rests = condition(model, "Progressing")
+            .is_some_and(|condition| condition.status == ConditionStatus::False);
+        Seen::or_else_saw(rests.then(|| model.clone()), words(model))
     })
     .await
 }

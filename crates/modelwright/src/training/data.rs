@@ -1,70 +1,104 @@
 //! A training's data: where it lies, whether it fits into memory, and its copy on this machine.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use modelwright_api::contract::ExitCode;
 use modelwright_api::training::{DataFormat, DataSource, TrainingData};
 use modelwright_artifact::data::{
     DataFile, DataListing, DataRequest, MAX_TAIL_BYTES, data_digest, fetch_data, list_data, read_tail,
 };
-use modelwright_artifact::{AccessRules, Connection, Digest, Progress, Retry, SourceUri};
+use modelwright_artifact::{Connection, Digest, Error, Progress, Retry, SourceUri};
 use modelwright_runtime::memory;
 use modelwright_trainer::data::{self as rows, FileSet, estimate};
 use modelwright_trainer::pipeline::Request;
 
 use crate::failure::Failure;
-use crate::local::manifests::{Entry, Secrets};
+
+/// What a failure of a store means: where credentials come from a Secret, the Secret is named.
+pub(crate) type Explain = Arc<dyn Fn(Error) -> Failure + Send + Sync>;
+
+/// What rows are for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Rows {
+    /// To learn from.
+    Training,
+    /// To judge by.
+    Validation,
+    /// To measure once.
+    Test,
+}
+
+impl Rows {
+    /// The field of a manifest that says where they are.
+    const fn field(self) -> &'static str {
+        match self {
+            Self::Training => "spec.training.data.source",
+            Self::Validation => "spec.training.data.validation.source",
+            Self::Test => "spec.training.data.test.source",
+        }
+    }
+}
+
+/// A uri and how to reach it.
+#[derive(Clone)]
+pub(crate) struct Reached {
+    pub(crate) uri: SourceUri,
+    pub(crate) connection: Connection,
+    pub(crate) explain: Explain,
+}
 
 /// Where the rows of one kind lie and how they are written.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 struct Place {
     uri: SourceUri,
     format: DataFormat,
     connection: Connection,
+    explain: Explain,
 }
 
 /// Where all rows lie.
-#[derive(Clone, Debug)]
-pub(super) struct Places {
+#[derive(Clone)]
+pub(crate) struct Places {
     training: Place,
     validation: Option<Place>,
     test: Option<Place>,
 }
 
 /// What lies there now.
-pub(super) struct Listings {
+pub(crate) struct Listings {
     training: (Place, DataListing),
     validation: Option<(Place, DataListing)>,
     test: Option<(Place, DataListing)>,
 }
 
 /// The files on this machine.
-pub(super) struct Fetched {
-    pub(super) digest: Digest,
-    pub(super) training: Vec<DataFile>,
-    pub(super) validation: Option<Vec<DataFile>>,
-    pub(super) test: Option<Vec<DataFile>>,
+pub(crate) struct Fetched {
+    pub(crate) digest: Digest,
+    pub(crate) training: Vec<DataFile>,
+    pub(crate) validation: Option<Vec<DataFile>>,
+    pub(crate) test: Option<Vec<DataFile>>,
 }
 
 impl Places {
-    pub(super) fn new(data: &TrainingData, entry: &Entry, secrets: &Secrets) -> Result<Self, Failure> {
-        let place = |source: &DataSource, path: &str| Place::new(source, path, entry, secrets);
+    /// `reach` says how each place is reached.
+    pub(crate) fn new(
+        data: &TrainingData,
+        reach: impl Fn(&DataSource, Rows) -> Result<Reached, Failure>,
+    ) -> Result<Self, Failure> {
+        let place = |source: Option<&DataSource>, rows: Rows| {
+            source.map(|source| Place::new(source, rows, reach(source, rows)?)).transpose()
+        };
         let validation = data.validation.as_ref().and_then(|validation| validation.source.as_ref());
         Ok(Self {
-            training: place(&data.source, "spec.training.data.source")?,
-            validation: validation
-                .map(|source| place(source, "spec.training.data.validation.source"))
-                .transpose()?,
-            test: data
-                .test
-                .as_ref()
-                .map(|test| place(&test.source, "spec.training.data.test.source"))
-                .transpose()?,
+            training: Place::new(&data.source, Rows::Training, reach(&data.source, Rows::Training)?)?,
+            validation: place(validation, Rows::Validation)?,
+            test: place(data.test.as_ref().map(|test| &test.source), Rows::Test)?,
         })
     }
 
     /// Looks at what lies there, without reading it.
-    pub(super) async fn list(&self, retry: Retry) -> Result<Listings, Failure> {
+    pub(crate) async fn list(&self, retry: Retry) -> Result<Listings, Failure> {
         Ok(Listings {
             training: self.training.list(retry).await?,
             validation: match &self.validation {
@@ -80,8 +114,8 @@ impl Places {
 }
 
 impl Place {
-    fn new(source: &DataSource, path: &str, entry: &Entry, secrets: &Secrets) -> Result<Self, Failure> {
-        let uri = SourceUri::parse(&source.uri, Some(&entry.folder))?;
+    fn new(source: &DataSource, rows: Rows, reached: Reached) -> Result<Self, Failure> {
+        let path = rows.field();
         let format = source.format.or_else(|| format_of(&source.uri)).ok_or_else(|| {
             Failure::new(
                 ExitCode::InvalidConfiguration,
@@ -93,13 +127,8 @@ impl Place {
                 ),
             )
         })?;
-        let connection = Connection {
-            credentials: secrets.find(&source.uri, source.credentials_secret_ref.as_ref())?,
-            rules: AccessRules::LOCAL,
-            retry: Retry::FETCH,
-            ..Connection::default()
-        };
-        Ok(Self { uri, format, connection })
+        let Reached { uri, connection, explain } = reached;
+        Ok(Self { uri, format, connection, explain })
     }
 
     async fn list(&self, retry: Retry) -> Result<(Self, DataListing), Failure> {
@@ -111,7 +140,7 @@ impl Place {
             },
             connection: Connection { retry, ..self.connection.clone() },
         };
-        let listing = list_data(&request).await?;
+        let listing = list_data(&request).await.map_err(|error| (self.explain)(error))?;
         Ok((self.clone(), listing))
     }
 }
@@ -133,7 +162,7 @@ impl Listings {
     }
 
     /// What changes when the data does, as text; empty if a store tells too little to be sure.
-    pub(super) fn fingerprint(&self) -> Result<String, Failure> {
+    pub(crate) fn fingerprint(&self) -> Result<String, Failure> {
         // The place is a part of it: two servers may give files of one size the same entity tag.
         let probes: Vec<_> =
             self.all().map(|(place, listing)| (place.uri.to_string(), listing.probe())).collect();
@@ -144,8 +173,15 @@ impl Listings {
             .map_err(|error| Failure::bug(format!("a listing does not serialise: {error}")))
     }
 
+    /// The same for programs elsewhere; `None` if a store tells too little to be sure.
+    pub(crate) fn fingerprint_digest(&self) -> Option<Digest> {
+        let each = self.all().map(|(place, listing)| Some(listing.probe().fingerprint(&place.uri)?.hex()));
+        let all: Vec<String> = each.collect::<Option<_>>()?;
+        Some(Digest::of(all.join("\n").as_bytes()))
+    }
+
     /// Refuses data that cannot fit into memory, before it is fetched.
-    pub(super) async fn check_size(&self) -> Result<(), Failure> {
+    pub(crate) async fn check_size(&self) -> Result<(), Failure> {
         let available = memory::available();
         let mut needed = 0_u64;
         for (place, listing) in self.all() {
@@ -156,7 +192,7 @@ impl Listings {
     }
 
     /// Copies all files below `folder`.
-    pub(super) async fn fetch(&self, folder: &Path, progress: &dyn Progress) -> Result<Fetched, Failure> {
+    pub(crate) async fn fetch(&self, folder: &Path, progress: &dyn Progress) -> Result<Fetched, Failure> {
         let training = fetch(&self.training, &folder.join("training"), progress).await?;
         let validation = match &self.validation {
             Some(listed) => Some(fetch(listed, &folder.join("validation"), progress).await?),
@@ -171,7 +207,7 @@ impl Listings {
     }
 
     /// What the trainer takes.
-    pub(super) fn request(
+    pub(crate) fn request(
         &self,
         fetched: &Fetched,
         spec: modelwright_api::training::resolved::ResolvedTraining,
@@ -228,9 +264,9 @@ async fn parquet_shape(listing: &DataListing, index: usize) -> Result<estimate::
 }
 
 async fn fetch(
-    (_, listing): &(Place, DataListing),
+    (place, listing): &(Place, DataListing),
     folder: &Path,
     progress: &dyn Progress,
 ) -> Result<Vec<DataFile>, Failure> {
-    Ok(fetch_data(listing, folder, progress).await?)
+    fetch_data(listing, folder, progress).await.map_err(|error| (place.explain)(error))
 }
