@@ -10,7 +10,7 @@
 //! - [`autoscaler`]: asks an operator as KEDA does.
 //! - [`outage`]: parts of a cluster that are taken away for a while.
 //! - [`disruption`]: requests that are sent and lost while pods come, go and are killed.
-//! - [`load`]: what a piece of work costs the API server.
+//! - [`load`]: what a piece of work costs the API server; [`settings`]: how much a bench is to do.
 #![forbid(unsafe_code)]
 
 pub mod apply;
@@ -32,5 +32,6 @@ pub mod pods;
 pub mod processes;
 mod report;
 pub mod scripted_node;
+pub mod settings;
 pub mod storage;
 pub mod wait;

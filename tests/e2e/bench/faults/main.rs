@@ -8,7 +8,8 @@ mod outages;
 
 use std::time::Duration;
 
-use anyhow::{Context as _, ensure};
+use anyhow::ensure;
+use modelwright_e2e::settings::{number, text};
 
 /// What to do, from the environment.
 pub(crate) struct Request {
@@ -24,12 +25,6 @@ pub(crate) struct Request {
 
 impl Request {
     fn read() -> anyhow::Result<Self> {
-        let text = |name: &str| std::env::var(name).ok().filter(|text| !text.is_empty());
-        let number = |name: &str, default: u32| {
-            text(name).map_or(Ok(default), |text| {
-                text.parse().with_context(|| format!("{name}={text} is no number"))
-            })
-        };
         let only = text("BENCH_ONLY").unwrap_or_default();
         let only: Vec<_> = only.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect();
         let known: Vec<_> = outages::names().chain(changes::NAMES).collect();
@@ -38,8 +33,8 @@ impl Request {
         }
         Ok(Self {
             only,
-            outage: Duration::from_secs(u64::from(number("BENCH_OUTAGE_SECONDS", 60)?)),
-            times: usize::try_from(number("BENCH_TIMES", 3)?)?,
+            outage: Duration::from_secs(number("BENCH_OUTAGE_SECONDS", 60)?),
+            times: number("BENCH_TIMES", 3)?,
             rate: number("BENCH_RATE", 100)?,
             check: text("BENCH_CHECK").is_some(),
         })

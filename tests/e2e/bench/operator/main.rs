@@ -10,7 +10,6 @@ mod process;
 
 use std::time::{Duration, Instant};
 
-use anyhow::Context as _;
 use futures::StreamExt as _;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{
@@ -24,6 +23,7 @@ use modelwright_e2e::{
     namespace::TestNamespace,
     operator::Operator,
     scripted_node::{ContainerScript, Exit, POOL_LABEL, PodMatcher, PodScript, ScriptedNode},
+    settings::number,
     wait::{self, Seen},
 };
 use serde_json::json;
@@ -51,18 +51,14 @@ const CONCURRENCY: usize = 8;
 const TIMEOUT: Duration = Duration::from_hours(1);
 
 fn size() -> anyhow::Result<Size> {
-    let number = |name: &str, default: usize| match std::env::var(name) {
-        Ok(text) => text.parse().with_context(|| format!("{name}={text} is no number")),
-        Err(_) => Ok(default),
-    };
     let models = number("BENCH_MODELS", 1000)?;
     Ok(Size {
         models,
         autoscaled: number("BENCH_AUTOSCALED", models / 5)?,
         edits: number("BENCH_EDITS", 200)?,
-        steady: Duration::from_secs(u64::try_from(number("BENCH_STEADY_SECONDS", 300)?)?),
-        churn: Duration::from_secs(u64::try_from(number("BENCH_CHURN_SECONDS", 0)?)?),
-        null: number("BENCH_NULL", 1)? == 1,
+        steady: Duration::from_secs(number("BENCH_STEADY_SECONDS", 300)?),
+        churn: Duration::from_secs(number("BENCH_CHURN_SECONDS", 0)?),
+        null: number("BENCH_NULL", 1_u8)? == 1,
     })
 }
 

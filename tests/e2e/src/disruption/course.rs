@@ -1,10 +1,9 @@
 //! All events, one after the other.
-use anyhow::Context as _;
-
 use super::{
     Row, Stage,
     generator::{Generator, Shape},
 };
+use crate::settings::number;
 
 /// How much of it.
 #[derive(Clone, Copy, Debug)]
@@ -29,14 +28,10 @@ enum Orderly {
 impl Size {
     /// This, or what `BENCH_REPLICAS`, `BENCH_TIMES` and `BENCH_RATE` say instead.
     pub fn or_environment(self) -> anyhow::Result<Self> {
-        let number = |name: &str, default: usize| match std::env::var(name) {
-            Ok(text) => text.parse().with_context(|| format!("{name}={text} is no number")),
-            Err(_) => Ok(default),
-        };
         Ok(Self {
             replicas: number("BENCH_REPLICAS", self.replicas)?,
             times: number("BENCH_TIMES", self.times)?,
-            rate: u32::try_from(number("BENCH_RATE", usize::try_from(self.rate)?)?)?,
+            rate: number("BENCH_RATE", self.rate)?,
         })
     }
 
