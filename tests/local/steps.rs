@@ -245,6 +245,20 @@ fn a_served_revision_is_loaded_again_and_taken_out_of_service_on_request() {
     serving.terminate().expect_code(0);
 }
 
+/// As a pod template turns it on, which must leave a pod's arguments alone.
+#[test]
+fn a_variable_turns_the_log_of_requests_on() {
+    let bench = Workbench::new();
+    let mut command = serve_fetched(&bench, "add.onnx");
+    let serving = Serving::start(command.env("MODELWRIGHT_ACCESS_LOG", "1").args(["--drain-delay", "0"]), 1);
+    assert_eq!(http("GET", &format!("{}/ready", serving.url()), None).0, 200);
+    serving.terminate().expect_code(0).expect_error(&["modelwright::access", "model_ready", "status=200"]);
+
+    let mut command = serve_fetched(&Workbench::new(), "add.onnx");
+    let refused = finish(command.env("MODELWRIGHT_ACCESS_LOG", "2"));
+    refused.expect_code(64).expect_error(&["--access-log", "write off, or a number from 0 to 1"]);
+}
+
 /// A fetched revision of one of the repository's small models, and `serve` for it.
 pub(crate) fn serve_fetched(bench: &Workbench, name: &str) -> Command {
     let file = bench.copy_fixture(name, name);

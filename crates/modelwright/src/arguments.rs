@@ -249,7 +249,7 @@ pub(crate) struct ServeArguments {
     #[arg(long)]
     pub(crate) repository_control: bool,
     /// Log requests: `off`, or the share of them from 0 to 1, such as 0.01 for every hundredth.
-    #[arg(long, value_name = "off|RATE", default_value = "off", value_parser = parse_rate)]
+    #[arg(long, env = environment::ACCESS_LOG, value_name = "off|RATE", default_value = "off", value_parser = parse_rate)]
     pub(crate) access_log: f64,
     /// Also write the final JSON object to this file [default: /dev/termination-log in a pod].
     #[arg(long, value_name = "FILE")]

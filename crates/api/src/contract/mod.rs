@@ -261,6 +261,8 @@ pub mod environment {
     pub const CPUS: &str = "MODELWRIGHT_CPUS";
     /// What is logged, in the syntax of `RUST_LOG`.
     pub const LOG: &str = "MODELWRIGHT_LOG";
+    /// Which share of its requests a server logs: `off`, or a number from 0 to 1.
+    pub const ACCESS_LOG: &str = "MODELWRIGHT_ACCESS_LOG";
     /// How often the built-in trainer brings its state out, such as `20s`.
     pub const CHECKPOINT_INTERVAL: &str = "MODELWRIGHT_CHECKPOINT_INTERVAL";
     /// How long a request to a store is tried again that fails for a passing reason, such as `10m`.

@@ -53,7 +53,7 @@ pub const POLL_INTERVAL: Rule = Rule::everywhere(
     "!self.matches('^([0-9]{1,6}(h|m|s|ms))+$') || \
      (duration(self) >= duration('5m') && duration(self) <= duration('8784h'))",
     "pollInterval must be from 5m to 8784h (a year); write for example 10m, and for a change at once set the annotation \
-     modelwright.dev/resolve-at",
+     modelwright.dev/resolve-at, or of a training modelwright.dev/retrain-at",
 );
 
 /// A volume claim is an object of a cluster. It is no rule of the CRD: only one machine refuses it.

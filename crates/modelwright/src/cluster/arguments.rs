@@ -248,6 +248,21 @@ mod tests {
         assert!(error.contains("--image-cpu"), "{error}");
     }
 
+    /// An operator that the chart installs must start.
+    #[test]
+    fn chart_takes_the_concurrency_that_the_operator_takes() {
+        let schema = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("../../charts/modelwright/values.schema.json");
+        let schema: serde_json::Value = serde_json::from_slice(&std::fs::read(schema).unwrap()).unwrap();
+        let bounds = &schema["properties"]["operator"]["properties"]["concurrency"];
+        let takes = |concurrency: u64| {
+            parse(&["--image-cpu", "c", "--concurrency", &concurrency.to_string()]).is_ok()
+        };
+        let (least, most) = (bounds["minimum"].as_u64().unwrap(), bounds["maximum"].as_u64().unwrap());
+        assert!(takes(least) && !takes(least - 1));
+        assert!(takes(most) && !takes(most + 1));
+    }
+
     #[test]
     fn every_argument_reaches_settings_or_options() {
         let line = "--image-cpu c --image-cuda g --image-pull-policy Always --image-pull-secrets b,a, \
