@@ -127,12 +127,17 @@ pub mod annotations {
     /// The [`RENDERED_FROM`] and [`RESOLVED_FROM`] of pods that did not become ready, so that they are not tried again; on
     /// the Deployment.
     pub const REJECTED: &str = "modelwright.dev/rejected";
+    /// Why they did not: the reason, a colon and a sentence; on the Deployment.
+    pub const REJECTED_FOR: &str = "modelwright.dev/rejected-for";
     /// The full digest of the newest revision that was served before and that no gate refused, and after a slash the beginning of
     /// the [`RESOLVED_FROM`] that it answered, if it did; on the Deployment.
     pub const FORMER: &str = "modelwright.dev/former";
     /// That the gate refused a revision that is served because `spec.rollout.revision` named it: its full digest, the reason, a
     /// colon and why; on the Deployment.
     pub const REFUSED: &str = "modelwright.dev/refused";
+    /// The beginning of the sha256 of what was applied, so that a field which is no longer written is a difference as well; on
+    /// Service, autoscaler and network policy.
+    pub const APPLIED: &str = "modelwright.dev/applied";
     /// The full hash of what a Job was made for.
     pub const JOB_HASH: &str = "modelwright.dev/job-hash";
     /// On a Model: a new value asks for the source to be read again.
@@ -141,12 +146,12 @@ pub mod annotations {
     pub const RETRAIN_AT: &str = "modelwright.dev/retrain-at";
     /// On a training Job: the name of the run, the same for all attempts that go on from one another's checkpoints.
     pub const RUN: &str = "modelwright.dev/run";
-    /// On a training Job: how many attempts before it failed in a way that counts.
+    /// On a training Job: how many attempts before it failed in a way that counts. On a Job that resolves: how many failed by a
+    /// mistake of ours.
     pub const FAILURES: &str = "modelwright.dev/failures";
     /// On a training Job: the number of the attempt at its run, from 0.
     pub const ATTEMPT: &str = "modelwright.dev/attempt";
-    /// On a training Job that never starts: that no further attempt is made, and why. It stands in the place of an attempt that
-    /// had to be deleted.
+    /// On a training Job that never starts: why the attempt was ended in whose place it stands, since it made no progress.
     pub const GIVEN_UP: &str = "modelwright.dev/given-up";
     /// On a training Job: what it was started for, such as `first` or `cron 2026-11-27T03:00:00Z`.
     pub const TRIGGER: &str = "modelwright.dev/trigger";

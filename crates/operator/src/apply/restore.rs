@@ -19,7 +19,7 @@ use super::{
     refused::Refused,
     writer::{Known, Writer},
 };
-use crate::plan::Restore;
+use crate::plan::{Restore, said_of_rejection};
 
 impl Writer<'_> {
     /// Applies the template of former pods. Returns whether it is written.
@@ -150,6 +150,7 @@ fn annotations_of(
     // These pods served. What the source holds now they do not say: that was rejected.
     result.insert(annotations::ACTIVE.to_owned(), restore.rendered_from.clone());
     result.insert(annotations::REJECTED.to_owned(), restore.rejected.clone());
+    result.insert(annotations::REJECTED_FOR.to_owned(), said_of_rejection(&restore.cause));
     result
 }
 

@@ -11,7 +11,7 @@ use modelwright_api::{
     serving::AutoscalingMode,
 };
 
-use super::{children::serving, metadata::Owner, verbatim};
+use super::{children::serving, drift, metadata::Owner, verbatim};
 
 /// The autoscaler that the spec asks for, if it does.
 pub(super) fn autoscaler(model: &Model, owner: &Owner<'_>) -> Result<Option<HorizontalPodAutoscaler>, Cause> {
@@ -29,7 +29,7 @@ pub(super) fn autoscaler(model: &Model, owner: &Owner<'_>) -> Result<Option<Hori
         let path = "spec.serving.autoscaling.behavior";
         verbatim::<HorizontalPodAutoscalerBehavior>(behavior, path, Reason::InvalidAutoscaling)
     });
-    Ok(Some(HorizontalPodAutoscaler {
+    Ok(Some(drift::sealed(HorizontalPodAutoscaler {
         metadata: owner.child(names::child(owner.name)),
         spec: Some(HorizontalPodAutoscalerSpec {
             scale_target_ref: CrossVersionObjectReference {
@@ -43,7 +43,7 @@ pub(super) fn autoscaler(model: &Model, owner: &Owner<'_>) -> Result<Option<Hori
             behavior: behavior.transpose()?,
         }),
         status: None,
-    }))
+    })))
 }
 
 /// The share of requested CPU that the container `serve` uses; a sidecar's load says nothing about the model's.

@@ -18,7 +18,7 @@ use modelwright_api::{
 };
 
 use super::{
-    access,
+    access, drift,
     metadata::{Owner, selector, strings},
     verbatim,
 };
@@ -40,14 +40,14 @@ pub(super) fn service(model: &Model, owner: &Owner<'_>) -> Service {
     metadata.annotations = annotations
         .map(|annotations| annotations.iter().map(|(key, text)| (key.clone(), text.0.clone())).collect());
     let type_ = written.and_then(|service| service.type_).unwrap_or_default();
-    Service {
+    drift::sealed(Service {
         metadata,
         spec: Some(ServiceSpec {
             type_: Some(type_.as_str().to_owned()),
             ..ports_and_selector(model, owner)
         }),
         status: None,
-    }
+    })
 }
 
 /// The Service without a virtual address, for clients that balance themselves.
@@ -134,7 +134,7 @@ pub(super) fn network_policy(
         from,
         ports: Some(ports.iter().map(|port| named_port(port)).collect()),
     };
-    Ok(Some(NetworkPolicy {
+    Ok(Some(drift::sealed(NetworkPolicy {
         metadata: owner.child(names::child(owner.name)),
         spec: Some(NetworkPolicySpec {
             pod_selector: Some(selector(owner.server_selector())),
@@ -145,7 +145,7 @@ pub(super) fn network_policy(
             ]),
             egress: None,
         }),
-    }))
+    })))
 }
 
 fn named_port(name: &str) -> NetworkPolicyPort {

@@ -5,6 +5,7 @@
 //! | `rendered-from` | what the present template was made from |
 //! | `active` | what the pods were made from that served before it, and from then on that it serves itself; none on the first |
 //! | `rejected` | what was made, did not become ready, and shall not be made again |
+//! | `rejected-for` | why it did not |
 //! | `former` | the newest revision before this one that no gate refused; none where nothing else was served |
 //! | `refused` | why the gate refused the revision, which is here because somebody named it |
 //!
@@ -39,6 +40,7 @@ use crate::{
 
 mod annotated;
 
+pub(crate) use annotated::said_of_rejection;
 pub(super) use annotated::{Annotated, Former, Refusal, annotated};
 
 /// How many former templates are kept to go back to.
@@ -146,7 +148,8 @@ impl View<'_> {
         let wanted_from = rendered_from(self.model, self.settings, wanted);
         if !is_as_wanted(&present.rendered_from, &wanted_from, self.settings.image_rollout) {
             if present.rejected.as_deref() == Some(self.rejection(&wanted_from).as_str()) {
-                let state = RolloutState::RolledBack { rejected: wanted.clone(), cause: None };
+                let cause = present.rejected_for.clone();
+                let state = RolloutState::RolledBack { rejected: wanted.clone(), cause };
                 return Ok((self.repair(deployment, &present)?, state));
             }
             let before = self.before(deployment, &present);
@@ -287,6 +290,7 @@ impl View<'_> {
             resolved_from: self.answers(revision).map(str::to_owned),
             active: before.active,
             rejected: None,
+            rejected_for: None,
             former: before.former.filter(|former| former.digest != revision.digest),
             // Until the new pods serve, the former may be put back.
             refused: self
@@ -410,10 +414,11 @@ fn is_settled(deployment: &Deployment) -> bool {
         && all(status.available_replicas)
 }
 
-/// Whether the Deployment's own controller gave up waiting for its pods.
+/// Whether the Deployment's own controller gave up waiting for its pods, and not for those of a template before them.
 fn is_past_deadline(deployment: &Deployment) -> bool {
-    let conditions = deployment.status.as_ref().and_then(|status| status.conditions.as_ref());
-    conditions.into_iter().flatten().any(|condition| {
+    let status = deployment.status.as_ref();
+    let status = status.filter(|status| status.observed_generation >= deployment.metadata.generation);
+    status.and_then(|status| status.conditions.as_ref()).into_iter().flatten().any(|condition| {
         condition.type_ == "Progressing"
             && condition.status == "False"
             && condition.reason.as_deref().is_none_or(|reason| reason == "ProgressDeadlineExceeded")

@@ -1,12 +1,21 @@
 //! Whether an object already has every field that we would write.
 //!
 //! Objects in the cluster have more than we write: defaults, what other controllers and people add, numbers in another
-//! notation. None of that is a difference. Resource versions and generations say nothing here: an autoscaler's status
+//! notation. None of that is a difference. What we wrote and no longer write is one, which [`sealed`] objects tell. Resource versions and generations say nothing here: an autoscaler's status
 //! changes them all the time.
 
-use modelwright_api::{Quantity, contract::labels};
+use k8s_openapi::{Metadata, apimachinery::pkg::apis::meta::v1::ObjectMeta};
+use modelwright_api::{
+    Quantity,
+    contract::{annotations, labels},
+};
 use serde::Serialize;
 use serde_json::{Map, Value};
+
+use super::identity;
+
+/// How much of a hash is kept: it is only compared with another of the same object.
+const DIGITS: usize = 16;
 
 /// Whether `observed` has every field of `desired`, with its value.
 ///
@@ -16,6 +25,17 @@ pub(super) fn is_current<K: Serialize>(desired: &K, observed: &K) -> bool {
         return false;
     };
     first_difference(&without_version(desired), &observed).is_none()
+}
+
+/// `object` with a hash of itself, but for the operator's version: what is left out of what is applied is taken off by the API
+/// server, and only this tells that something was left out that is still there.
+pub(super) fn sealed<K: Serialize + Metadata<Ty = ObjectMeta>>(mut object: K) -> K {
+    let written = serde_json::to_value(&object).map(without_version).unwrap_or_default();
+    let mut hash = identity::sha256(&written);
+    hash.truncate(DIGITS);
+    let all = object.metadata_mut().annotations.get_or_insert_default();
+    all.insert(annotations::APPLIED.to_owned(), hash);
+    object
 }
 
 /// The path of the first field of `desired` that `observed` lacks or has otherwise.

@@ -18,12 +18,14 @@ use k8s_openapi::api::{
 use modelwright_api::{
     Model,
     conditions::{Cause, Reason},
+    contract::names,
     status::{ModelFacts, Retrievable},
 };
 
 use serde::Serialize;
 
 pub use self::access::service_url;
+pub(crate) use self::deployment::said_of_rejection;
 use self::{metadata::Owner, verbatim::verbatim};
 use crate::{
     causes,
@@ -293,6 +295,10 @@ impl Pass<'_> {
         };
         let (deployment, state) = view.plan(wanted.as_ref())?;
         let scale = scale::plan(model, observed, &deployment);
+        let mut children = children;
+        if self.needs_account(&state) && matches!(children.plan.service_account, Change::Delete) {
+            children.plan.service_account = Change::Keep;
+        }
         self.retain(&mut found, wanted.as_ref(), deployed.as_ref(), &state);
         Ok(Plan {
             jobs: found.jobs,
@@ -364,6 +370,15 @@ impl Pass<'_> {
             ..Plan::default()
         };
         Ok(Children { plan, autoscaler: autoscaler::autoscaler(model, owner)? })
+    }
+
+    /// Whether pods may be made that run as the Model's own account, although the spec names another: those that serve until the new
+    /// ones do, and to which a rollout that fails goes back.
+    fn needs_account(&self, rollout: &RolloutState) -> bool {
+        let Some(deployment) = &self.observed.deployment else { return false };
+        let template = deployment.spec.as_ref().and_then(|spec| spec.template.spec.as_ref());
+        let account = template.and_then(|template| template.service_account_name.as_deref());
+        *rollout != RolloutState::Settled || account == Some(names::child(self.owner.name).as_str())
     }
 
     /// The Service of pods that train together. Once made it stays as long as its Model: it costs nothing, and the operator needs

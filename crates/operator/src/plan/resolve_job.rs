@@ -30,6 +30,8 @@ pub(super) struct Request<'a> {
     pub(super) resolved_from: &'a str,
     /// Counts from 0.
     pub(super) attempt: u32,
+    /// How many attempts failed by a mistake of ours.
+    pub(super) bugs: u32,
     /// What the source looked like when it was last resolved: only if it looks otherwise is it read.
     pub(super) unless: Option<&'a str>,
 }
@@ -43,7 +45,11 @@ pub(super) fn job(
 ) -> Result<Job, Cause> {
     let name = names::resolve_job(owner.name, request.resolved_from, request.attempt);
     let mut metadata = owner.child(name);
-    metadata.annotations = Some(strings([(annotations::JOB_HASH, request.resolved_from)]));
+    let bugs = request.bugs.to_string();
+    metadata.annotations = Some(strings([
+        (annotations::JOB_HASH, request.resolved_from),
+        (annotations::FAILURES, bugs.as_str()),
+    ]));
     metadata.labels.get_or_insert_default().insert(labels::ROLE.to_owned(), labels::ROLE_RESOLVE.to_owned());
     Ok(Job {
         metadata,

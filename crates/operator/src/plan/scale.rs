@@ -51,15 +51,16 @@ pub(super) fn plan(model: &Model, observed: &Observed, deployment: &DeploymentCh
     if is_suspended(model) {
         return Scale { replicas: write(0), wanted };
     }
-    // With 0 pods no autoscaler acts, so somebody must begin.
-    let begins = creates || present == 0;
+    // With 0 pods a HorizontalPodAutoscaler does not act, so somebody must begin; but whoever made one may also have scaled to 0.
+    let ended_by_us = found.is_some_and(|found| present == 0 && is_set_by_us(found));
+    let has_another = is_scaled_by_another(observed);
+    let begins = creates || ended_by_us || (present == 0 && !has_another);
     match model.autoscaling().map(|autoscaling| (autoscaling.mode, autoscaling.min_replicas)) {
         Some((AutoscalingMode::Managed, least)) => {
             Scale { replicas: write(least).filter(|_| begins), wanted }
         }
         // One that scales to 0 is let be: only what the operator ended itself begins again.
         Some((AutoscalingMode::External, _)) => {
-            let ended_by_us = found.is_some_and(|found| present == 0 && is_set_by_us(found));
             let begins = creates || ended_by_us;
             Scale {
                 replicas: write(1).filter(|_| begins),
@@ -71,6 +72,10 @@ pub(super) fn plan(model: &Model, observed: &Observed, deployment: &DeploymentCh
         // Two that write in turn would add and remove pods for ever.
         None if contest(model, observed).is_some() && !begins && wanted != Some(0) => {
             Scale { replicas: None, wanted }
+        }
+        // One that scales to 0 is let be here as well.
+        None if has_another && !begins && wanted != Some(0) => {
+            Scale { replicas: None, wanted: Some(present) }
         }
         None => Scale { replicas: wanted.and_then(write), wanted },
     }
@@ -93,6 +98,13 @@ fn wanted(model: &Model, present: i32) -> Option<i32> {
 /// Whether the spec says that there shall be no pod.
 pub(super) fn wants_none(model: &Model) -> bool {
     is_suspended(model) || model.spec.serving.as_ref().and_then(|serving| serving.replicas) == Some(0)
+}
+
+/// Whether an autoscaler of somebody else has the Deployment as its target.
+fn is_scaled_by_another(observed: &Observed) -> bool {
+    let mut others =
+        observed.other_autoscalers.iter().filter(|other| other.metadata.deletion_timestamp.is_none());
+    others.any(|other| matches!(Target::of(other), Some(Target::Deployment(_))))
 }
 
 /// Whether the number of pods is the one that the operator wrote last. Its ownership ends when somebody else writes another.

@@ -8,7 +8,7 @@ use k8s_openapi::api::batch::v1::Job;
 use modelwright_api::{
     Model,
     conditions::{Cause, Class},
-    contract::names,
+    contract::{annotations, names},
     model::Source,
     status::Retrievable,
 };
@@ -33,6 +33,8 @@ struct Attempt<'a> {
     name: &'a str,
     number: u32,
     state: JobState,
+    /// How many attempts before it failed by a mistake of ours.
+    bugs: u32,
     /// When it ended, if it did.
     ended: Timestamp,
 }
@@ -78,6 +80,9 @@ impl View<'_> {
             name: attempts::name(job),
             number,
             state: job_state(job, pods(), self.now),
+            bugs: attempts::annotation(job, annotations::FAILURES)
+                .and_then(|text| text.parse().ok())
+                .unwrap_or(0),
             ended: attempts::end(job, pods(), self.now),
         };
         (same.into_iter().map(attempt).collect(), others)
@@ -208,14 +213,17 @@ impl View<'_> {
             let due = self.poll_due(Some(latest.ended))?;
             plan.source = match due {
                 Some(at) => SourceState::Retrying { cause: cause.clone(), at, poll },
+                // Nobody looks any more. What that look could not find out says nothing of what is there.
+                None if cause.class != Class::User => SourceState::Quiet,
                 None => SourceState::Refused { cause: cause.clone(), poll },
             };
-            return self.start_if_due(source, plan, latest.number + 1, due);
+            return self.start_if_due(source, plan, (latest.number + 1, 0), due);
         }
         let failed = failures(attempts);
+        let bugs = latest.bugs + u32::from(cause.class == Class::Bug);
         let tries_on = match cause.class {
             Class::User | Class::Settled | Class::Working => false,
-            Class::Bug => failed < MOST_BUGS,
+            Class::Bug => bugs < MOST_BUGS,
             Class::Wait | Class::Transient => true,
         };
         if !tries_on {
@@ -228,7 +236,7 @@ impl View<'_> {
         };
         let at = attempts::later(latest.ended, pause);
         plan.source = SourceState::Retrying { cause: cause.clone(), at, poll };
-        self.start_if_due(source, plan, latest.number + 1, Some(at))
+        self.start_if_due(source, plan, (latest.number + 1, bugs), Some(at))
     }
 
     /// Makes a Job if none is at work and something is to be found out.
@@ -241,14 +249,14 @@ impl View<'_> {
             // Never two at once; it is being deleted.
             return Ok(());
         }
-        self.start_if_due(source, plan, number, due)
+        self.start_if_due(source, plan, (number, 0), due)
     }
 
     fn start_if_due(
         &self,
         source: &Source,
         plan: &mut Found,
-        number: u32,
+        (attempt, bugs): (u32, u32),
         due: Option<Timestamp>,
     ) -> Result<(), Cause> {
         let Some(due) = due else { return Ok(()) };
@@ -263,7 +271,8 @@ impl View<'_> {
         let request = Request {
             source,
             resolved_from: self.resolved_from,
-            attempt: number,
+            attempt,
+            bugs,
             unless: known.and_then(|known| known.fingerprint.as_deref()),
         };
         let job = resolve_job::job(self.model, self.owner, self.settings, &request)?;

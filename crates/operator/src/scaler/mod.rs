@@ -43,8 +43,12 @@ const MAX_CALLS: u32 = 128;
 const MAX_HEADER_BYTES: u32 = 16 << 10;
 /// A connection whose other end went without a word ends after this silence and a moment.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
-/// How long a new connection may say nothing: until it speaks HTTP/2 it cannot be asked whether the other end is there.
+/// How long a new connection may take to say that it speaks HTTP/2: before that it cannot be asked whether the other end is there.
 const FIRST_BYTES: Duration = Duration::from_secs(5);
+/// What every connection of HTTP/2 begins with (RFC 9113, section 3.4).
+const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// The pause until a preface is looked at again of which a part is there.
+const PEEK_PAUSE: Duration = Duration::from_millis(20);
 /// The pause when the operating system gives no more connections.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -117,8 +121,26 @@ async fn accept<C: Cluster>(listener: TcpListener, service: Service<C>) {
     }
 }
 
+/// Whether the other end says all of the preface in time. What answers calls would wait for the rest without end.
+async fn speaks(stream: &TcpStream) -> bool {
+    let said = async {
+        let mut said = [0; PREFACE.len()];
+        loop {
+            let count = stream.peek(&mut said).await.unwrap_or(0);
+            match said.get(..count) {
+                Some(all) if all == PREFACE => return true,
+                Some(part) if !part.is_empty() && PREFACE.starts_with(part) => {
+                    tokio::time::sleep(PEEK_PAUSE).await;
+                }
+                _ => return false,
+            }
+        }
+    };
+    tokio::time::timeout(FIRST_BYTES, said).await.unwrap_or(false)
+}
+
 async fn connection<C: Cluster>(stream: TcpStream, service: Service<C>) {
-    if !matches!(tokio::time::timeout(FIRST_BYTES, stream.readable()).await, Ok(Ok(()))) {
+    if !speaks(&stream).await {
         return;
     }
     // What is sent is small and waited for.

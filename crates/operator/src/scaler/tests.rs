@@ -11,6 +11,7 @@ use std::{
 
 use hyper::client::conn::http2::{SendRequest, handshake};
 use prost::Message;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tonic::{Code, Request, Status, body::Body};
 use tonic_prost::ProstCodec;
 
@@ -223,4 +224,17 @@ async fn client_that_takes_all_connections_does_not_end_the_service_of_others() 
     tokio::time::sleep(Duration::from_millis(10)).await;
     let active: IsActiveResponse = autoscaler.call("IsActive", asked("bc")).await.unwrap();
     assert!(active.result);
+}
+
+/// A word that is begun and not ended holds no place for ever either.
+#[tokio::test]
+async fn half_a_preface_does_not_hold_a_connection() {
+    let autoscaler = Autoscaler::of(MadeUp::default()).await;
+    let mut half = TcpStream::connect(autoscaler.scaler.address()).await.unwrap();
+    half.write_all(&PREFACE[..3]).await.unwrap();
+    // It is closed unread, which may be a reset.
+    assert!(matches!(half.read(&mut [0]).await, Ok(0) | Err(_)));
+    let mut other = TcpStream::connect(autoscaler.scaler.address()).await.unwrap();
+    other.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+    assert!(matches!(other.read(&mut [0]).await, Ok(0) | Err(_)));
 }

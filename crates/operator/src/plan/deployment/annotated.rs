@@ -22,6 +22,8 @@ pub(in crate::plan) struct Annotated {
     pub(in crate::plan) resolved_from: Option<String>,
     pub(in crate::plan) active: Option<String>,
     pub(in crate::plan) rejected: Option<String>,
+    /// Why, if it is known.
+    pub(in crate::plan) rejected_for: Option<Cause>,
     pub(in crate::plan) former: Option<Former>,
     /// What is known of a refusal by the gate: of the present revision, or of that of the pods to go back to.
     pub(in crate::plan) refused: Option<Refusal>,
@@ -57,6 +59,7 @@ pub(in crate::plan) fn annotated(observed: &Observed) -> Option<Annotated> {
         resolved_from: text(annotations::RESOLVED_FROM),
         active: text(annotations::ACTIVE),
         rejected: text(annotations::REJECTED),
+        rejected_for: all.get(annotations::REJECTED_FOR).and_then(|text| rejection(text)),
         former: all.get(annotations::FORMER).and_then(|text| Former::parse(text)),
         refused: all.get(annotations::REFUSED).and_then(|text| Refusal::parse(text)),
     })
@@ -100,6 +103,7 @@ impl Annotated {
             (annotations::RESOLVED_FROM, self.resolved_from.clone()),
             (annotations::ACTIVE, self.active.clone()),
             (annotations::REJECTED, self.rejected.clone()),
+            (annotations::REJECTED_FOR, self.rejected_for.as_ref().map(said_of_rejection)),
             (annotations::FORMER, self.former.as_ref().map(ToString::to_string)),
             (annotations::REFUSED, self.refused.as_ref().map(ToString::to_string)),
         ];
@@ -151,6 +155,17 @@ impl fmt::Display for Refusal {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{} {}: {}", self.digest, self.cause.reason, self.cause.message)
     }
+}
+
+/// What the annotation `rejected-for` says: as much as a status.
+pub(crate) fn said_of_rejection(cause: &Cause) -> String {
+    format!("{}: {}", cause.reason, text::one_line(&cause.message, text::MAX_MESSAGE_BYTES))
+}
+
+fn rejection(text: &str) -> Option<Cause> {
+    let (reason, message) = text.split_once(": ")?;
+    let message = text::one_line(message, text::MAX_MESSAGE_BYTES);
+    Some(Cause::reported(reason, message, Class::User))
 }
 
 /// As much of a question's identity as is kept: it is only compared.

@@ -199,6 +199,15 @@ fn failed_setting_goes_back_although_the_revision_is_the_same() {
     world.converge();
     let present = world.observed.deployment.as_ref().unwrap().spec.as_ref().unwrap().template.clone();
     assert_eq!(present, world.templates[0]);
+    // Why is said for as long as it holds, by whatever process.
+    world.deployment_is_ready();
+    world.model.status = None;
+    world.converge();
+    let RolloutState::RolledBack { cause: Some(cause), .. } = world.plan().situation.rollout else {
+        panic!()
+    };
+    assert_eq!(cause.reason, "ProgressDeadlineExceeded");
+    assert!(cause.message.starts_with("no further pod became ready within"), "{}", cause.message);
 }
 
 #[test]
@@ -271,7 +280,7 @@ fn pinned_revision_is_put_back_and_the_newest_waits() {
 fn changed_child_is_repaired_and_an_additional_field_stays() {
     let mut world = serving();
     let service = Arc::make_mut(world.observed.service.as_mut().unwrap());
-    service.metadata.annotations = Some([("of".to_owned(), "another".to_owned())].into());
+    service.metadata.annotations.get_or_insert_default().insert("of".to_owned(), "another".to_owned());
     service.spec.as_mut().unwrap().cluster_ip = Some("10.0.0.7".into());
     world.converge();
     assert!(world.written().is_empty());
@@ -282,6 +291,66 @@ fn changed_child_is_repaired_and_an_additional_field_stays() {
     });
     world.converge();
     assert_eq!(world.written(), ["apply service", "apply deployment"]);
+}
+
+#[rstest]
+#[case::annotation(r#""service": {"annotations": {"a": "b"}}"#, "apply service")]
+#[case::peer(
+    r#""networkPolicy": {"enabled": true, "from": [{"namespaceSelector": {}, "podSelector": {"matchLabels": {"a": "b"}}}]}"#,
+    "apply network_policy"
+)]
+fn what_is_no_longer_written_is_taken_off(#[case] serving: &str, #[case] expected: &str) {
+    let spec = |serving: &str| format!(r#"{{"source": {{"uri": "s3://m/x"}}, "serving": {{{serving}}}}}"#);
+    let mut world = serving_by(&spec(serving));
+    let less = serving
+        .replace(r#"{"annotations": {"a": "b"}}"#, "{}")
+        .replace(r#", "podSelector": {"matchLabels": {"a": "b"}}"#, "");
+    world.spec(&spec(&less));
+    world.converge();
+    assert_eq!(world.written(), [expected]);
+}
+
+/// Until the new pods serve, the former may have to be made again.
+#[test]
+fn account_of_the_pods_that_serve_stays_until_others_do() {
+    let mut world = serving();
+    let with_account = |account: &str| {
+        format!(
+            r#"{{"source": {{"uri": "s3://m/x"}}, "serving": {{"replicas": 2}}, "serviceAccountName": "{account}"}}"#
+        )
+    };
+    world.spec(&with_account("typo"));
+    world.converge();
+    assert_eq!(world.written(), ["apply deployment"]);
+    world.deployment_says("False", "ProgressDeadlineExceeded", 0);
+    world.converge();
+    assert_eq!(world.written(), ["apply deployment"]);
+    world.deployment_is_ready();
+    world.converge();
+    assert!(world.observed.service_account.is_some());
+    world.written();
+    world.spec(&with_account("right"));
+    world.converge();
+    world.deployment_is_ready();
+    world.converge();
+    assert_eq!(world.written(), ["apply deployment", "delete service_account", "apply deployment"]);
+}
+
+/// The condition stays until the Deployment's controller has seen the new template.
+#[test]
+fn deadline_of_the_former_template_says_nothing_of_a_new_one() {
+    let mut world = serving();
+    let with_threads = |threads: u8| {
+        format!(
+            r#"{{"source": {{"uri": "s3://m/x"}}, "serving": {{"replicas": 2, "session": {{"intraOpThreads": {threads}}}}}}}"#
+        )
+    };
+    world.spec(&with_threads(2));
+    world.converge();
+    world.deployment_says("False", "ProgressDeadlineExceeded", 0);
+    world.spec(&with_threads(3));
+    world.converge();
+    assert_eq!(world.plan().situation.rollout, RolloutState::Candidate);
 }
 
 #[test]

@@ -156,3 +156,34 @@ fn two_that_decide_do_not_add_and_remove_pods_in_turn() {
     world.converge();
     assert_eq!(world.written(), ["replicas 3"]);
 }
+
+/// KEDA makes an autoscaler, and sets 0 itself.
+#[rstest]
+#[case::written("\"replicas\": 3")]
+#[case::absent("")]
+fn autoscaler_of_anothers_is_not_contradicted_at_zero(#[case] scaling: &str) {
+    let mut world = serving(scaling);
+    world.observed.other_autoscalers.push(another("keda", "apps/v1", "Deployment"));
+    world.is_scaled_by_another(0);
+    world.written();
+    world.converge();
+    assert!(world.written().is_empty());
+    assert_eq!(replicas(&world), 0);
+    // What the operator ended itself begins again.
+    let suspended = spec(scaling).replacen('{', "{\"suspend\": true, ", 1);
+    world.is_scaled_by_another(2);
+    world.spec(&suspended);
+    world.converge();
+    assert_eq!(replicas(&world), 0);
+    world.spec(&spec(scaling));
+    world.converge();
+    assert!(replicas(&world) > 0);
+}
+
+#[test]
+fn what_the_autoscaler_no_longer_has_is_taken_off() {
+    let behavior =
+        r#""autoscaling": {"maxReplicas": 5, "behavior": {"scaleDown": {"stabilizationWindowSeconds": 9}}}"#;
+    let mut world = serving(behavior);
+    assert_eq!(becomes(&mut world, r#""autoscaling": {"maxReplicas": 5}"#), ["apply autoscaler"]);
+}

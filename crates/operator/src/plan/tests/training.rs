@@ -462,3 +462,20 @@ fn revisions_that_are_too_many_are_listed_when_the_new_one_serves_and_never_with
     let all = world.active_jobs();
     assert!(all.iter().any(|name| name.starts_with("bc-train-")), "the list is in nobody's way: {all:?}");
 }
+
+/// A time that every pass writes anew would be a write that starts the next pass.
+#[rstest]
+#[case::first(json!({"pollInterval": "10m"}), false)]
+#[case::queued(json!({"pollInterval": "10m", "queue": "research"}), false)]
+#[case::never_trained(json!({"pollInterval": "10m", "suspend": true}), false)]
+#[case::trained_again(json!({"pollInterval": "10m"}), true)]
+fn training_that_is_looked_after_says_the_same_each_time(#[case] more: Value, #[case] again: bool) {
+    let mut world = if again { trained(&more) } else { world(&more) };
+    if again {
+        retrain(&mut world, "1");
+    }
+    world.converge();
+    let known = situation(&world);
+    world.pass_time(1);
+    assert_eq!(situation(&world), known);
+}

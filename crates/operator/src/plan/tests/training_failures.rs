@@ -359,8 +359,12 @@ fn training_without_progress_is_ended_and_counts() {
     assert_eq!(world.active_jobs(), first);
     stalls(&mut world, 601);
     world.converge();
+    let TrainingState::Retrying { cause, .. } = state(&world) else { panic!("{:?}", state(&world)) };
+    assert_eq!(cause.reason, "TrainingStalled");
+    next_attempt(&mut world);
     assert_ne!(world.active_jobs(), first);
     assert_eq!(active_job(&world, annotations::FAILURES), "1");
+    assert_eq!(active_job(&world, annotations::ATTEMPT), "1");
     stalls(&mut world, 700);
     world.converge();
     let cause = failed(&world);
@@ -378,4 +382,32 @@ fn training_without_progress_is_ended_and_counts() {
     world.pass_time(600);
     world.converge();
     assert!(!world.observed.jobs.iter().any(|job| job.metadata.name.as_ref().unwrap().ends_with("-2")));
+}
+
+/// Two that bring out the state of one run would tear each other's checkpoints.
+#[test]
+fn attempt_after_a_stall_waits_for_the_pod_of_the_one_before() {
+    let mut world = world(&json!({"stallTimeout": "10m", "retries": 3}));
+    world.converge();
+    stalls(&mut world, 601);
+    // The memory of the failure is there before what it says is deleted.
+    world.pass(1);
+    let names = |world: &World| -> Vec<_> {
+        world.observed.jobs.iter().map(|job| job.metadata.name.clone().unwrap()).collect()
+    };
+    assert_eq!(names(&world).len(), 2);
+    let mut pod = world.observed.pods.last().unwrap().clone();
+    world.converge();
+    assert_eq!(names(&world).len(), 1, "{:?}", names(&world));
+    let ended = world.now.checked_add(jiff::SignedDuration::from_secs(120)).unwrap();
+    Arc::make_mut(&mut pod).metadata.deletion_timestamp =
+        Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(ended));
+    world.observed.pods.push(pod);
+    next_attempt(&mut world);
+    assert!(world.plan().look_again_at.is_some_and(|at| at > world.now));
+    assert_eq!(names(&world).len(), 1, "the pod has not ended");
+    // A node that nobody reaches never says that it has.
+    world.pass_time(200);
+    world.converge();
+    assert_eq!(active_job(&world, annotations::ATTEMPT), "1");
 }

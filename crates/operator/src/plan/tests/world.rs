@@ -20,7 +20,9 @@ use modelwright_api::{
 
 use serde_json::{Value, json};
 
-use super::super::{Change, DeploymentChange, JobChanges, Plan, RolloutState, Situation, plan};
+use super::super::{
+    Change, DeploymentChange, JobChanges, Plan, RolloutState, Situation, plan, said_of_rejection,
+};
 use crate::{
     apply::Applied,
     observe::Observed,
@@ -223,6 +225,7 @@ impl World {
                 }
                 all.insert(annotations::ACTIVE.into(), restore.rendered_from.clone());
                 all.insert(annotations::REJECTED.into(), restore.rejected);
+                all.insert(annotations::REJECTED_FOR.into(), said_of_rejection(&restore.cause));
                 all.remove(annotations::RESOLVED_FROM);
                 restored.spec.as_mut().unwrap().template = template;
                 restored

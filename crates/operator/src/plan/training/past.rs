@@ -154,7 +154,10 @@ impl View<'_> {
             }
             // It says how often the training failed.
             TrainingJob::Failed(_) => Some(attempt.number) == latest,
-            TrainingJob::Queued | TrainingJob::WithoutPod | TrainingJob::Active { .. } => true,
+            // One after it stands for its failure: it made no progress.
+            TrainingJob::Queued | TrainingJob::WithoutPod | TrainingJob::Active { .. } => {
+                Some(attempt.number) == latest
+            }
         };
         let (_, others) = attempts::jobs(self.observed, self.owner, "train", self.trained_from);
         let others = others.into_iter().map(attempts::name);

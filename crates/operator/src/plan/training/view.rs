@@ -1,11 +1,13 @@
 //! What is to be done about a training: wait for a Job, make the next attempt, begin another run, look at the data.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
-use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::{batch::v1::Job, core::v1::Pod};
 use modelwright_api::{
     Model,
     conditions::{Cause, Class, Reason},
-    contract::annotations,
+    contract::{annotations, labels},
     status::{TrainingPhase, TrainingStatus},
     training::Training,
 };
@@ -19,11 +21,14 @@ use super::{
     past::Past,
 };
 use crate::{
-    causes::{JobState, TrainingJob},
+    causes::{self, JobState, TrainingJob},
     observe::Observed,
     plan::{Resolution, attempts, deployment, identity, metadata::Owner, origin::Found},
     settings::Settings,
 };
+
+/// How long after the end of its grace period a pod is waited for.
+const UNREACHABLE: Duration = Duration::from_mins(1);
 
 /// What the planning of a training looks at.
 pub(in crate::plan) struct View<'a> {
@@ -49,6 +54,7 @@ pub(super) struct Known<'a> {
     past: Vec<Past>,
     /// When the newest training began; of one of which that is no longer known, now.
     started: Option<Timestamp>,
+    /// When the data was looked at last, by a training or a look, if it is to be looked at; of what that is no longer known of, now.
     checked: Option<Timestamp>,
 }
 
@@ -103,10 +109,14 @@ impl<'a> View<'a> {
             attempts.iter().filter(|attempt| !attempt.is_at_work()).map(|attempt| attempt.ended).max();
         let told = status.and_then(|status| time(status.checked_at.as_ref()));
         let checked = looked.into_iter().chain(ended).chain(told).max();
+        let at_rest = !past.is_empty() && attempts.is_empty();
         Ok(Known {
             others_run: others.iter().any(|job| !attempts::is_over(job)),
             started: started.or_else(|| (!past.is_empty()).then_some(self.now)),
-            checked: Some(checked.unwrap_or(self.now)).filter(|_| limits.poll_interval.is_some()),
+            // Never now while a training is at work: the status could not remember it, and every pass would write another.
+            checked: checked
+                .or_else(|| at_rest.then_some(self.now))
+                .filter(|_| limits.poll_interval.is_some()),
             limits,
             attempts,
             looks,
@@ -175,7 +185,7 @@ impl<'a> View<'a> {
             TrainingJob::Queued => TrainingState::Queued,
             TrainingJob::Active { phase, held_up } => {
                 if let Some(cause) = self.stalled(known, latest) {
-                    return self.after_stall(known, latest, &cause, found);
+                    return self.after_stall(known, latest, *phase, &cause, found);
                 }
                 TrainingState::Running { phase: *phase, held_up: held_up.clone() }
             }
@@ -205,34 +215,28 @@ impl<'a> View<'a> {
         Some(Cause::new(Reason::TrainingStalled, message))
     }
 
-    /// The Job that made no progress goes, and with it the memory of how often the training failed: the next attempt takes its place
-    /// in the same pass, or a Job that never starts and says that there is none.
+    /// The Job that made no progress goes, and with it the memory of how often the training failed. So first a Job is made that never
+    /// starts and says that this attempt failed; once it is there, what made no progress is deleted, and another attempt follows
+    /// it as after any failure.
     fn after_stall(
         &self,
         known: &Known<'a>,
         latest: &Attempt<'_>,
+        phase: TrainingPhase,
         cause: &Cause,
         found: &mut Found,
     ) -> Result<(), Cause> {
-        found.jobs.deleted.push(latest.name.to_owned());
-        let failures = latest.failures_with(cause);
-        let retries = known.limits.retries;
-        let gives_up = failures > retries;
         let request = Request {
             number: latest.number + 1,
             run: latest.run,
-            attempt: latest.tried + 1,
-            failures,
+            attempt: latest.tried,
+            failures: latest.failures_with(cause),
             trigger: "stalled",
-            given_up: gives_up.then_some(cause.message.as_str()),
+            given_up: Some(cause.message.as_str()),
         };
-        found.jobs.created = Some(Box::new(job::train(self, &known.limits, &request)?));
-        if gives_up {
-            set(found, TrainingState::Failed { cause: attempt::exhausted(failures, retries, cause) });
-        } else {
-            set(found, TrainingState::Retrying { cause: cause.clone(), at: self.now });
-            found.look_again_at = Some(attempts::later(self.now, attempts::NO_POD));
-        }
+        let job = job::train(self, &known.limits, &request)?;
+        self.make(job, found);
+        set(found, TrainingState::Running { phase, held_up: Some(cause.clone()) });
         Ok(())
     }
 
@@ -332,6 +336,10 @@ impl<'a> View<'a> {
         if known.others_run || known.is_ending() || look.is_some() {
             return Ok(());
         }
+        if let Some(until) = self.lingers(known) {
+            found.look_again_at = Some(until);
+            return Ok(());
+        }
         if let Some(situation) = &mut found.training {
             situation.job.clone_from(&job.metadata.name);
             situation.attempt = request.attempt + 1;
@@ -353,6 +361,25 @@ impl<'a> View<'a> {
         Ok(())
     }
 
+    /// How long to wait for what an attempt that was ended left behind, if there is anything: its Job, or a pod of it that may still
+    /// bring its state out, where the next attempt would do so as well. A pod that should have been gone for a while is on a node
+    /// that nobody reaches, and is not waited for.
+    fn lingers(&self, known: &Known<'_>) -> Option<Timestamp> {
+        let again = attempts::later(self.now, attempts::NO_POD);
+        if known.attempts.iter().any(Attempt::is_at_work) {
+            return Some(again);
+        }
+        let of_no_job =
+            |pod: &&Pod| self.observed.jobs.iter().all(|job| causes::pods_of_job(job, [*pod]).is_empty());
+        let pods = self.observed.pods.iter().map(AsRef::as_ref);
+        let pods = pods.filter(|pod| is_training(pod) && !causes::has_ended(pod)).filter(of_no_job);
+        let unreachable_at = |pod: &Pod| {
+            let due = pod.metadata.deletion_timestamp.as_ref()?;
+            Some(attempts::later(due.0, UNREACHABLE))
+        };
+        pods.map(|pod| unreachable_at(pod).unwrap_or(again)).filter(|at| *at > self.now).max()
+    }
+
     fn make(&self, job: Job, found: &mut Found) {
         found.jobs.created = Some(Box::new(job));
         found.look_again_at = Some(attempts::later(self.now, attempts::NO_POD));
@@ -361,6 +388,12 @@ impl<'a> View<'a> {
     fn is_suspended(&self) -> bool {
         self.model.spec.suspend == Some(true)
     }
+}
+
+/// Whether it is a pod of a training.
+fn is_training(pod: &Pod) -> bool {
+    let labels = pod.metadata.labels.as_ref();
+    labels.and_then(|labels| labels.get(labels::ROLE)).is_some_and(|role| role == labels::ROLE_TRAIN)
 }
 
 fn set(found: &mut Found, state: TrainingState) {
