@@ -221,6 +221,15 @@ impl SharedQueue {
             if !state.open && ready == 0 {
                 return None;
             }
+            // Nobody waits for what is left then, and it would count as waiting until the next request comes.
+            let swept = if ready == 0 { state.backlog.sweep() } else { Vec::new() };
+            if !swept.is_empty() {
+                // Dropped outside of the lock.
+                drop(state);
+                drop(swept);
+                state = self.lock();
+                continue;
+            }
             state = self.wait(state, None);
         }
     }

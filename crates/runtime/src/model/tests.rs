@@ -77,6 +77,26 @@ async fn a_client_that_went_away_makes_room() {
     model.abort();
 }
 
+/// Until nothing waits for a session: its thread sees a moment later that a client left.
+fn nobody_waits(model: &LoadedModel) {
+    let end = Instant::now() + Duration::from_secs(30);
+    while model.load_now().waiting > 0 {
+        assert!(Instant::now() < end, "{:?}", model.load_now());
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// What nobody waits for would keep an autoscaler from going to 0.
+#[tokio::test]
+async fn a_client_that_went_away_does_not_wait_for_the_next_one() {
+    let model = load(&request("slow"));
+    let running = occupy(&model);
+    drop(model.submit(slow_inputs(1), None).unwrap());
+    assert_eq!(model.load_now().waiting, 1);
+    drop(running);
+    nobody_waits(&model);
+}
+
 #[tokio::test]
 async fn a_client_that_goes_away_during_its_run_frees_the_session() {
     let model = load(&request("slow"));

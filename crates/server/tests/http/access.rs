@@ -31,7 +31,10 @@ fn hash(key: &str) -> String {
 }
 
 fn write(folder: &TempDir, name: &str, text: &str) {
-    std::fs::write(folder.path().join(name), text).unwrap();
+    // In one step, as a kubelet does it: what is half written would be read, too. Such names are passed over.
+    let new = folder.path().join("..new");
+    std::fs::write(&new, text).unwrap();
+    std::fs::rename(new, folder.path().join(name)).unwrap();
 }
 
 /// A folder with a key for each of these clients: the client's name and `-key`.

@@ -1,5 +1,6 @@
 //! Traces, as a collector gets them.
 
+use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use modelwright_server::{ServerConfig, TraceConfig, Tracer};
@@ -44,7 +45,10 @@ fn spans(collector: &Receiver) -> Vec<Span> {
     let resources = messages.flat_map(|message| message.resource_spans).inspect(|spans| {
         assert_eq!(text(&spans.resource.as_ref().unwrap().attributes, "service.name"), "heart");
     });
-    resources.flat_map(|resource| resource.scope_spans).flat_map(|scope| scope.spans).collect()
+    let spans = resources.flat_map(|resource| resource.scope_spans).flat_map(|scope| scope.spans);
+    // What was on its way when the server ended is sent once more.
+    let mut seen = HashSet::new();
+    spans.filter(|span| seen.insert(span.span_id.clone())).collect()
 }
 
 fn value<'a>(attributes: &'a [KeyValue], key: &str) -> Option<&'a Value> {

@@ -160,10 +160,10 @@ async fn watches_flow_and_are_cut() -> anyhow::Result<()> {
         }
         api.cut_watches();
         assert!(matches!(second.next().await, None | Some(Err(_))));
-        api.inject(Fault::watch_cut_after(Duration::from_millis(200)));
+        api.inject(Fault::watch_cut_after(Duration::from_secs(2)));
         let start = Instant::now();
         let events: Vec<_> = watch().await?.collect().await;
-        assert!(start.elapsed() >= Duration::from_millis(200) && events.len() >= 3, "{events:?}");
+        assert!(start.elapsed() >= Duration::from_secs(2) && events.len() >= 3, "{events:?}");
         Ok(())
     })
     .await

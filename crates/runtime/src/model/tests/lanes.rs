@@ -223,7 +223,7 @@ async fn an_aborted_inline_lane_answers_what_waits_with_closed() {
     for outcome in join_all(pending).await {
         assert_eq!(outcome.unwrap_err(), Error::Closed);
     }
-    assert_eq!(model.load_now().waiting, 0);
+    nobody_waits(&model);
 }
 
 #[test]
@@ -285,7 +285,7 @@ fn many_threads_get_their_own_answers(#[values(LaneChoice::Inline, LaneChoice::P
             });
         }
     });
-    assert_eq!(model.load_now().waiting, 0);
+    nobody_waits(&model);
 }
 
 #[tokio::test]

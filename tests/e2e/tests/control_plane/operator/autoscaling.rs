@@ -49,7 +49,7 @@ async fn has(namespace: &TestNamespace, replicas: i32) -> anyhow::Result<()> {
 }
 
 /// Waits until the operator has looked at the spec as it is now.
-async fn observed(namespace: &TestNamespace) -> anyhow::Result<()> {
+pub(super) async fn observed(namespace: &TestNamespace) -> anyhow::Result<()> {
     wait::object(&namespace.api::<Model>(), "bc", "the newest spec observed", TIMEOUT, |model| {
         let seen = model.status.as_ref().and_then(|status| status.observed_generation);
         Seen::or_else_saw((seen == model.metadata.generation).then_some(()), format!("{seen:?}"))

@@ -111,7 +111,8 @@ async fn failed_candidate(
     assert_eq!(annotations["modelwright.dev/digest"], digest('a'));
     // A new spec is a new try.
     servers_of(node, 'b', PodScript::default());
-    story::change(namespace, "bc", json!({"serving": {"startupTimeout": "3m"}})).await?;
+    let patient = json!({"serving": {"startupTimeout": "3m"}, "rollout": {"progressDeadline": "5m"}});
+    story::change(namespace, "bc", patient).await?;
     serves(namespace, "bc", 'b').await
 }
 

@@ -26,7 +26,10 @@ use modelwright_e2e::{
 };
 use serde_json::json;
 
-use super::story::{self, TIMEOUT, condition, digest, model, resolves_to, serves};
+use super::{
+    autoscaling,
+    story::{self, TIMEOUT, condition, digest, model, resolves_to, serves},
+};
 
 /// Longer than whatever a controller that writes for nothing pauses.
 const QUIET: Duration = Duration::from_secs(8);
@@ -81,8 +84,11 @@ async fn applied_model_becomes_an_endpoint_and_then_nothing_is_written() -> anyh
             .through(&api, None)
             .environment("MODELWRIGHT_IMAGE_CPU", "localhost/modelwright:next")
             .start()?;
+        wait::wait_for("the operator watches", TIMEOUT, || async {
+            Ok(Seen::or_else_saw((api.count("watch", "deployments") > 0).then_some(()), "no watch"))
+        })
+        .await?;
         tokio::time::sleep(QUIET).await;
-        assert!(api.count("watch", "deployments") > 0, "it watches");
         let writes: Vec<_> =
             api.writes().into_iter().filter(|write| write.request.resource != "leases").collect();
         assert!(writes.is_empty(), "{writes:#?}");
@@ -210,6 +216,7 @@ async fn autoscalers_number_is_never_written_over() -> anyhow::Result<()> {
             json!({"serving": {"autoscaling": {"mode": "External"}, "replicas": null}}),
         )
         .await?;
+        autoscaling::observed(&namespace).await?;
         deployments.patch_scale("bc", &PatchParams::default(), &Patch::Merge(&scale)).await?;
         tokio::time::sleep(QUIET).await;
         assert_eq!(deployments.get("bc").await?.spec.unwrap().replicas, Some(5));

@@ -156,7 +156,8 @@ async fn chart_gives_the_rights_that_are_used_and_no_others() -> anyhow::Result<
         resolves_to(node, 'd');
         story::resolve_again(&namespace, "bc", "2").await?;
         let less =
-            json!({"serving": {"autoscaling": null, "networkPolicy": null}, "serviceAccountName": "readers"});
+            json!({"serving": {"autoscaling": null, "networkPolicy": null}, "serviceAccountName": "readers",
+                   "rollout": {"progressDeadline": "5m"}});
         story::change(&namespace, "bc", less).await?;
         serves(&namespace, "bc", 'd').await?;
         // A Job without a pod: Events say why.

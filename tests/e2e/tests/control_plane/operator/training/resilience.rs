@@ -13,13 +13,14 @@ use modelwright_e2e::{
     namespace::{TestNamespace, with_scripted_node},
     operator::Operator,
     scripted_node::ScriptedNode,
+    wait::{self, Seen},
 };
 use serde_json::json;
 
 use super::{
     super::{
         death,
-        story::{self, digest, serves},
+        story::{self, TIMEOUT, digest, serves},
     },
     story::{builtin, jobs, phase, refusal, retrain, status, training, training_ends, trains_to},
 };
@@ -53,8 +54,11 @@ async fn trained_model_is_left_alone_by_a_new_operator_and_without_its_status() 
             .through(&api, None)
             .environment("MODELWRIGHT_IMAGE_CPU", "localhost/modelwright:next")
             .start()?;
+        wait::wait_for("the operator watches", TIMEOUT, || async {
+            Ok(Seen::or_else_saw((api.count("watch", "jobs") > 0).then_some(()), "no watch"))
+        })
+        .await?;
         tokio::time::sleep(QUIET).await;
-        assert!(api.count("watch", "jobs") > 0, "it watches");
         assert!(writes(&api).is_empty(), "{:#?}", writes(&api));
 
         // Without its status, while an operator runs.
