@@ -143,7 +143,10 @@ fn run_tier(tier: Tier, e2e: &E2e) -> anyhow::Result<()> {
 
 /// Starts the cluster, with the image under test where pods run, and runs the tests.
 fn test_on(instance: &Instance, tier: Tier, e2e: &E2e, logs: &Path) -> anyhow::Result<()> {
-    // Before the cluster, like what the tests are.
+    // Before the cluster, like what the tests are. The rights of the operator are those of the chart, which Helm writes out.
+    if tier == Tier::ControlPlane {
+        Programs::build_tools()?;
+    }
     let policies = if tier == Tier::Network { Some(cluster::kube_router()?) } else { None };
     let keda = if tier == Tier::Keda { Some(Keda::build()?) } else { None };
     let programs = instance.up_with(tier.kind(), (!e2e.keep).then(std::process::id), policies.as_deref())?;

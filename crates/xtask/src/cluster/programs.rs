@@ -82,6 +82,15 @@ impl Programs {
         Ok(programs)
     }
 
+    /// Compiles Helm and what comes with it, which tests need of a cluster that does not.
+    pub(crate) fn build_tools() -> anyhow::Result<()> {
+        let programs = Self::folder_of_sources()?;
+        if programs.program(TOOLS_LAST).is_file() {
+            return Ok(());
+        }
+        programs.locked(|work| programs.tools(work))
+    }
+
     /// Where the programs of these sources are, or will be.
     pub(crate) fn folder_of_sources() -> anyhow::Result<Self> {
         let mut key = sha256(&read_sources(&sources())?);
