@@ -68,7 +68,8 @@ pub(crate) fn run(arguments: &CheckArguments) -> ProcessExit {
 
 async fn check(arguments: &CheckArguments) -> Result<(), Failure> {
     let started = Instant::now();
-    let listener = TcpListener::bind(("0.0.0.0", PORT)).await.map_err(|error| {
+    // By its own address, since there may be only IPv6.
+    let listener = TcpListener::bind((arguments.pod_ip, PORT)).await.map_err(|error| {
         Failure::new(
             ExitCode::InvalidConfiguration,
             "CannotListen",

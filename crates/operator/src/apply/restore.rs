@@ -231,6 +231,7 @@ mod tests {
                 "name": "m", "namespace": "n", "labels": {"modelwright.dev/model": "m"},
                 "annotations": {
                     "modelwright.dev/rendered-from": "old.1", "modelwright.dev/rejected": "new.1 r",
+                    "modelwright.dev/rejected-for": "StartupTimeout: The server did not start.",
                     "modelwright.dev/digest": "sha256:0123456789abcdef0123", "modelwright.dev/uri": "s3://old",
                     "modelwright.dev/revision": "0123456789abcdef", "modelwright.dev/active": "old.1",
                 },

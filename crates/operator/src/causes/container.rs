@@ -70,6 +70,16 @@ pub(super) fn started(pod: &Pod) -> bool {
     statuses.peek().is_some() && statuses.all(|status| status.started == Some(true))
 }
 
+/// The container that keeps its pod from being ready: `serve`, unless another is not and it is.
+pub(super) fn unready(pod: &Pod) -> &str {
+    let statuses = pod.status.iter().flat_map(|status| status.container_statuses.iter().flatten());
+    let names: Vec<_> = statuses.filter(|status| !status.ready).map(|status| status.name.as_str()).collect();
+    match names.first() {
+        Some(first) if !names.contains(&containers::SERVE) => first,
+        _ => containers::SERVE,
+    }
+}
+
 /// When the last of its containers that ended did.
 pub(super) fn last_end(pod: &Pod) -> Option<Timestamp> {
     let status = pod.status.as_ref()?;
@@ -139,9 +149,17 @@ fn cause(pod: &Pod, status: &ContainerStatus, place: &Place<'_>, now: Timestamp)
     }
 }
 
+/// What a kubelet says of a failed pull without that it pauses now: it says so every other time, and the status would change each
+/// time.
+fn pull_error(message: &str) -> &str {
+    let pauses = message.strip_prefix("Back-off pulling image ");
+    let error = pauses.map_or(message, |rest| rest.split_once("\": ").map_or("", |(_, error)| error));
+    error.strip_prefix("ErrImagePull: ").unwrap_or(error)
+}
+
 /// What a kubelet waits for, where it says so.
 fn cannot_start(status: &ContainerStatus, reason: &str, message: &str) -> Option<Found> {
-    let text = text::one_line(message, TEXT);
+    let text = text::one_line(pull_error(message), TEXT);
     let (word, said) = match reason {
         "ImagePullBackOff"
         | "ErrImagePull"
@@ -155,7 +173,8 @@ fn cannot_start(status: &ContainerStatus, reason: &str, message: &str) -> Option
                 "ErrImageNeverPull" => {
                     format!("the image {image} is not on the node, and its pull policy is Never")
                 }
-                _ => format!("the image {image} cannot be pulled ({reason})"),
+                "InvalidImageName" => format!("the image {image} has no valid name"),
+                _ => format!("the image {image} cannot be pulled"),
             };
             (Reason::ImageUnavailable, said)
         }

@@ -150,6 +150,12 @@ pub fn forgotten_at<'a>(pods: impl IntoIterator<Item = &'a Pod>, now: Timestamp)
     pods.into_iter().filter_map(pod::tells_until).filter(|until| *until > now).min()
 }
 
+/// When the first of the pods that have no cause yet will have one, if nothing changes: it takes too long to start, or to answer. Its
+/// node says nothing then.
+pub fn slow_at<'a>(pods: impl IntoIterator<Item = &'a Pod>, now: Timestamp) -> Option<Timestamp> {
+    pods.into_iter().filter_map(pod::slow_at).filter(|at| *at > now).min()
+}
+
 /// What one pod suffers from.
 pub fn pod_cause(pod: &Pod, now: Timestamp) -> Option<PodCause> {
     pod::cause(pod, now).map(|found| found.placed(pod::name(pod)))

@@ -42,14 +42,11 @@ pub(super) fn has_succeeded(pod: &Pod) -> bool {
 
 /// Until when a pod that its kubelet gave up tells something of those that replaced it.
 pub(super) fn tells_until(pod: &Pod) -> Option<Timestamp> {
-    let since = |type_: &str, status: &str| {
-        let condition = condition(pod, type_).filter(|condition| condition.status == status)?;
-        condition.last_transition_time.as_ref().map(|time| time.0)
-    };
     // Of a pod that wrote more than it may, a kubelet says only the reason.
     let gave_up = || pod.status.as_ref().is_some_and(|status| status.reason.as_deref() == Some("Evicted"));
-    let since = since("DisruptionTarget", "True").or_else(|| since("Ready", "False").filter(|_| gave_up()));
-    since.filter(|_| has_ended(pod)).map(|since| since + RECENT)
+    let ended = since(pod, "DisruptionTarget", "True");
+    let ended = ended.or_else(|| since(pod, "Ready", "False").filter(|_| gave_up()));
+    ended.filter(|_| has_ended(pod)).map(|since| since + RECENT)
 }
 
 /// Whether its kubelet gave it up a short while ago: what replaces it may come to the same end.
@@ -136,6 +133,8 @@ fn evicted(pod: &Pod) -> Option<Found> {
     let reason = status.reason.as_deref().filter(|reason| {
         matches!(*reason, "Evicted" | "NodeLost" | "Preempting" | "Preempted" | "NodeShutdown" | "Terminated")
             || (phase(pod) == "Failed" && reason.starts_with("Unexpected"))
+            // Its kubelet refused it, for want of room for instance (`OutOfcpu`): others came first.
+            || (phase(pod) == "Failed" && container::none_started(pod))
     });
     if disruption.is_none() && reason.is_none() {
         return None;
@@ -238,13 +237,31 @@ fn accelerator(text: &str) -> Option<String> {
         .or_else(|| text.contains("cannot allocate all claims").then(|| "of the claimed devices".to_owned()))
 }
 
+/// Since when one of its conditions is so.
+fn since(pod: &Pod, type_: &str, status: &str) -> Option<Timestamp> {
+    let condition = condition(pod, type_).filter(|condition| condition.status == status)?;
+    condition.last_transition_time.as_ref().map(|time| time.0)
+}
+
+/// When it will be [`slow`], if nothing changes.
+pub(super) fn slow_at(pod: &Pod) -> Option<Timestamp> {
+    if has_ended(pod) || pod.metadata.deletion_timestamp.is_some() || since(pod, "Ready", "True").is_some() {
+        return None;
+    }
+    let scheduled = since(pod, "PodScheduled", "True")?;
+    let due = if container::none_started(pod) {
+        scheduled + CREATION
+    } else if container::started(pod) {
+        since(pod, "Ready", "False").unwrap_or(scheduled) + YOUNG
+    } else {
+        return None;
+    };
+    Some(due + SignedDuration::from_secs(1))
+}
+
 /// A node took it and does not get on with it, or it runs and is not ready.
 fn slow(pod: &Pod, now: Timestamp) -> Option<Found> {
-    let since = |type_: &str, status: &str| {
-        let condition = condition(pod, type_).filter(|condition| condition.status == status)?;
-        condition.last_transition_time.as_ref().map(|time| time.0)
-    };
-    let scheduled = since("PodScheduled", "True")?;
+    let scheduled = since(pod, "PodScheduled", "True")?;
     let name = name(pod);
     if container::none_started(pod) {
         // A kubelet says only in Events which volume it waits for.
@@ -258,7 +275,7 @@ fn slow(pod: &Pod, now: Timestamp) -> Option<Found> {
             found
         });
     }
-    let unready = since("Ready", "False").unwrap_or(scheduled);
+    let unready = since(pod, "Ready", "False").unwrap_or(scheduled);
     if is_on_a_lost_node(pod) {
         let node = node(pod);
         return Some(Found::new(
@@ -277,7 +294,8 @@ fn slow(pod: &Pod, now: Timestamp) -> Option<Found> {
         Severity::NotReady,
         Reason::NotReady,
         format!(
-            "runs and does not answer its readiness probe since {unready}; see: kubectl logs {name} -c serve"
+            "runs and does not answer its readiness probe since {unready}; see: kubectl logs {name} -c {}",
+            container::unready(pod)
         ),
     ))
 }

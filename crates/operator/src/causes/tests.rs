@@ -61,7 +61,7 @@ fn worst_of(status: &Value) -> Option<PodCause> {
     fetching(&json!({"image": "registry.example/mw:9", "state": {"waiting": {"reason": "ImagePullBackOff",
         "message": "Back-off pulling image: not found"}}})),
     "ImageUnavailable", Class::Wait, Some("fetch"), false,
-    "the image registry.example/mw:9 cannot be pulled (ImagePullBackOff): Back-off pulling image: not found"
+    "the image registry.example/mw:9 cannot be pulled: Back-off pulling image: not found"
 )]
 #[case::image_never_pulled(
     serving(&json!({"state": {"waiting": {"reason": "ErrImageNeverPull"}}})),
@@ -158,6 +158,18 @@ fn worst_of(status: &Value) -> Option<PodCause> {
 #[case::not_ready(
     serving(&json!({"started": true, "state": {"running": {}}})),
     "NotReady", Class::Wait, None, false, "does not answer its readiness probe since 2026-11-27T11:50:02Z"
+)]
+#[case::sidecar_is_not_ready(
+    json!({"phase": "Running",
+        "conditions": [{"type": "PodScheduled", "status": "True", "lastTransitionTime": "2026-11-27T11:50:02Z"}],
+        "containerStatuses": [
+            {"name": "serve", "image": "i", "imageID": "", "ready": true, "started": true, "restartCount": 0, "state": {"running": {}}},
+            {"name": "proxy", "image": "i", "imageID": "", "ready": false, "started": true, "restartCount": 0, "state": {"running": {}}}]}),
+    "NotReady", Class::Wait, None, false, "see: kubectl logs bc-a -c proxy"
+)]
+#[case::refused_by_its_kubelet(
+    json!({"phase": "Failed", "reason": "OutOfcpu", "message": "Pod was rejected: Node didn't have enough resource: cpu"}),
+    "Evicted", Class::Wait, None, false, "removed from its node (OutOfcpu): Pod was rejected: Node didn't have enough"
 )]
 #[case::nothing_starts(
     json!({"phase": "Pending", "conditions": [
@@ -279,6 +291,41 @@ fn eviction_without_a_condition_counts_from_when_the_pod_was_not_ready() {
     assert_eq!((relapse([&over], until), forgotten_at([&over], until)), (None, None));
     // The node had too little, which says nothing of the next.
     assert_eq!(relapse([&evicted("The node was low on resource: memory.")], now()), None);
+}
+
+/// Its kubelet says nothing then that would start a pass.
+#[test]
+fn pod_that_takes_too_long_is_looked_at_when_it_does() {
+    let scheduled =
+        json!({"type": "PodScheduled", "status": "True", "lastTransitionTime": "2026-11-27T11:59:00Z"});
+    let starting = server("bc-0", DIGEST, &json!({"phase": "Pending", "conditions": [&scheduled]}));
+    let at = slow_at([&starting], now()).unwrap();
+    assert_eq!(at.to_string(), "2026-11-27T12:01:01Z");
+    assert_eq!((worst_pod([&starting], now()), slow_at([&starting], at)), (None, None));
+    assert_eq!(worst_pod([&starting], at).unwrap().cause.reason, "NotReady");
+    let unready = json!({"type": "Ready", "status": "False", "lastTransitionTime": "2026-11-27T11:59:50Z"});
+    let mut status = serving(&json!({"started": true, "state": {"running": {}}}));
+    status["conditions"] = json!([&scheduled, &unready]);
+    let running = server("bc-1", DIGEST, &status);
+    assert_eq!(slow_at([&running, &starting], now()).unwrap().to_string(), "2026-11-27T12:00:21Z");
+    assert_eq!(slow_at([&server("bc-2", DIGEST, &ready())], now()), None);
+}
+
+/// A kubelet says the one and the other in turn.
+#[rstest]
+#[case("ErrImagePull", "failed to pull image \"i:9\": not found")]
+#[case(
+    "ImagePullBackOff",
+    "Back-off pulling image \"i:9\": ErrImagePull: failed to pull image \"i:9\": not found"
+)]
+fn failed_pull_is_told_by_the_same_words(#[case] reason: &str, #[case] message: &str) {
+    let status =
+        fetching(&json!({"image": "i:9", "state": {"waiting": {"reason": reason, "message": message}}}));
+    let message = worst_of(&status).unwrap().cause.message;
+    assert!(
+        message.ends_with("the image i:9 cannot be pulled: failed to pull image \"i:9\": not found"),
+        "{message}"
+    );
 }
 
 #[test]

@@ -2,12 +2,15 @@
 //!
 //! It is on Models with that policy and a store, and on no other. A Model that is deleted with it gets a Job that deletes what
 //! the Model wrote, after the Jobs that could still write ended. Whatever happens to that Job, the finalizer goes in
-//! [`PATIENCE`], and at once where the namespace goes, too.
+//! [`PATIENCE`], also of a Model that cannot be read, and at once where the namespace goes, too.
 
 use std::time::Duration;
 
 use jiff::Timestamp;
-use k8s_openapi::api::{batch::v1::Job, core::v1::Pod};
+use k8s_openapi::{
+    api::{batch::v1::Job, core::v1::Pod},
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
 use kube::{
     Api, Client, ResourceExt,
     api::{DeleteParams, Patch, PatchParams, PostParams},
@@ -17,7 +20,7 @@ use modelwright_api::{
     contract::{finalizers, labels},
     model::DeletionPolicy,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 use tracing::{info, warn};
 
 use crate::{
@@ -86,12 +89,7 @@ pub(super) async fn keep(client: &Client, model: &Model, key: &ModelKey) -> Resu
 /// Writes the list of finalizers. `None` if the Model is gone. The resource version keeps the list from losing what others put
 /// there meanwhile.
 async fn set(client: &Client, model: &Model, key: &ModelKey, there: bool) -> Result<Option<Model>, Error> {
-    let mut names: Vec<&str> = model.finalizers().iter().map(String::as_str).collect();
-    names.retain(|name| *name != finalizers::ARTIFACTS);
-    if there {
-        names.push(finalizers::ARTIFACTS);
-    }
-    let patch = json!({"metadata": {"finalizers": names, "resourceVersion": model.resource_version()}});
+    let patch = patch(&model.metadata, there);
     let api: Api<Model> = Api::namespaced(client.clone(), &key.namespace);
     match api.patch(&key.name, &PatchParams::default(), &Patch::Merge(&patch)).await {
         Ok(answer) => Ok(Some(answer)),
@@ -101,6 +99,41 @@ async fn set(client: &Client, model: &Model, key: &ModelKey, there: bool) -> Res
             Err(Error::Request { doing, source: Box::new(source) })
         }
     }
+}
+
+fn patch(metadata: &ObjectMeta, there: bool) -> Value {
+    let names = metadata.finalizers.iter().flatten().map(String::as_str);
+    let others = names.filter(|name| *name != finalizers::ARTIFACTS);
+    let names: Vec<_> = others.chain(there.then_some(finalizers::ARTIFACTS)).collect();
+    json!({"metadata": {"finalizers": names, "resourceVersion": metadata.resource_version}})
+}
+
+/// When the finalizer goes of a Model that is being deleted and that nobody can read, such as one of a newer version: what it wrote
+/// is not known.
+pub(super) fn unread_goes_at(metadata: &ObjectMeta) -> Option<Timestamp> {
+    let has = metadata.finalizers.iter().flatten().any(|name| name == finalizers::ARTIFACTS);
+    let deleted = metadata.deletion_timestamp.as_ref().filter(|_| has)?.0;
+    deleted.checked_add(PATIENCE).ok()
+}
+
+/// Takes the finalizer away from such a Model.
+pub(super) async fn release_unread(
+    client: &Client,
+    metadata: &ObjectMeta,
+    key: &ModelKey,
+) -> Result<Announcement, Error> {
+    let api: Api<Model> = Api::namespaced(client.clone(), &key.namespace);
+    let patch = Patch::Merge(patch(metadata, false));
+    match api.patch_metadata(&key.name, &PatchParams::default(), &patch).await {
+        Ok(_) => {}
+        Err(error) if matches!(Refusal::of(&error), Refusal::NotFound | Refusal::NamespaceGone) => {}
+        Err(source) => {
+            let doing = format!("write the finalizers of Model {key}");
+            return Err(Error::Request { doing, source: Box::new(source) });
+        }
+    }
+    let note = "this version of the operator cannot read the Model, so what it wrote stays in its store; delete it by hand";
+    Ok(kept(note.to_owned()))
 }
 
 /// Does what is next for a Model that is being deleted.
@@ -244,8 +277,12 @@ fn left_behind(model: &Model, why: &str) -> Announcement {
         let namespace = model.metadata.namespace.as_deref().unwrap_or_default();
         modelwright_api::training::order::store(&output.uri, namespace, &model.name_any())
     });
-    let note =
-        format!("what the Model wrote below {place} was not all deleted and stays; delete it by hand: {why}");
+    kept(format!(
+        "what the Model wrote below {place} was not all deleted and stays; delete it by hand: {why}"
+    ))
+}
+
+fn kept(note: String) -> Announcement {
     Announcement { warning: true, reason: "ArtifactsKept".to_owned(), action: "Delete", note }
 }
 

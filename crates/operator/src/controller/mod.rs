@@ -193,15 +193,34 @@ fn prune(model: &mut Guarded) {
     model.annotations_mut().remove("kubectl.kubernetes.io/last-applied-configuration");
 }
 
+/// The Models that a list names. The store knows them only once the list has ended: whoever looks before finds what was there
+/// before the list.
+#[derive(Debug, Default)]
+struct List(Vec<ModelKey>);
+
+impl List {
+    /// The Models that can be looked at from now on.
+    fn told(&mut self, event: &watcher::Event<Guarded>) -> Vec<ModelKey> {
+        match event {
+            watcher::Event::Init => self.0.clear(),
+            watcher::Event::InitApply(model) => self.0.push(ModelKey::of(model)),
+            watcher::Event::InitDone => return std::mem::take(&mut self.0),
+            watcher::Event::Apply(_) | watcher::Event::Delete(_) => {}
+        }
+        Vec::new()
+    }
+}
+
 /// The Models that a watch tells of. Its failures stay here: they would hold up all other triggers.
 fn models(
     events: impl Stream<Item = watcher::Result<watcher::Event<Guarded>>> + Send + 'static,
     context: Arc<Context>,
 ) -> impl Stream<Item = watcher::Result<Guarded>> + Send + 'static {
     let mut failing = false;
+    let mut list = List::default();
     events.filter_map(move |event| {
         let model = match event {
-            Ok(watcher::Event::Apply(model) | watcher::Event::InitApply(model)) => {
+            Ok(watcher::Event::Apply(model)) => {
                 failing = false;
                 context.triggers.due(ModelKey::of(&model));
                 Some(Ok(model))
@@ -210,7 +229,11 @@ fn models(
                 context.forget(&ModelKey::of(&model));
                 None
             }
-            Ok(watcher::Event::Init | watcher::Event::InitDone) => None,
+            Ok(event) => {
+                failing = false;
+                list.told(&event).into_iter().for_each(|key| context.triggers.changed(key));
+                None
+            }
             Err(error) => {
                 context.observer.watch_failed(KIND);
                 log_watch_error(KIND, &error, std::mem::replace(&mut failing, true));
@@ -235,6 +258,23 @@ fn after(result: PassResult, context: &Context) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_list_names_is_looked_at_when_it_has_ended() {
+        let model = |name: &str| {
+            let mut model = Model::new(name, Default::default());
+            model.metadata.namespace = Some("a".to_owned());
+            watcher::Event::InitApply(DeserializeGuard(Ok(model)))
+        };
+        let mut list = List::default();
+        // A list that broke off is begun anew.
+        for event in [watcher::Event::Init, model("x"), watcher::Event::Init, model("y"), model("z")] {
+            assert_eq!(list.told(&event), []);
+        }
+        let named = ["y", "z"].map(|name| ModelKey::new("a", name));
+        assert_eq!(list.told(&watcher::Event::InitDone), named);
+        assert_eq!(list.told(&watcher::Event::InitDone), []);
+    }
 
     #[test]
     fn namespaces_are_watched_once_each_and_none_is_all() {

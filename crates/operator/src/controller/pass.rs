@@ -8,6 +8,7 @@ use std::{
 };
 
 use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{Client, ResourceExt, core::DeserializeGuard, runtime::controller::Action};
 use modelwright_api::{
     Model,
@@ -109,6 +110,9 @@ async fn guarded(
                 invalid.metadata.uid.clone(),
                 &message,
             );
+            if let Some(due) = finalizer::unread_goes_at(&invalid.metadata) {
+                return context.let_go(&invalid.metadata, key, due).await;
+            }
             Err(Error::InvalidModel { model: key.clone(), message })
         }
     }
@@ -227,6 +231,16 @@ impl Context {
             self.announcer.announce(key, model.uid(), &announcement);
         }
         Ok(Passed { changed, failures: failure.into_iter().collect(), look_again_at })
+    }
+
+    /// Lets a Model go that is being deleted and cannot be read, once it waited as long as any.
+    async fn let_go(&self, metadata: &ObjectMeta, key: &ModelKey, due: Timestamp) -> Result<Passed, Error> {
+        if self.clock.now() < due {
+            return Ok(Passed { look_again_at: Some(due), ..Passed::default() });
+        }
+        let announcement = finalizer::release_unread(&self.client, metadata, key).await?;
+        self.announcer.announce(key, metadata.uid.clone(), &announcement);
+        Ok(Passed { changed: true, ..Passed::default() })
     }
 
     /// Writes the status if it differs, and announces what changed.

@@ -317,7 +317,7 @@ impl Pass<'_> {
                 deployed: deployed.map(|deployed| deployed.revision),
                 replicas: scale.wanted,
             },
-            look_again_at: [found.look_again_at, self.autoscaler_settles(), self.evictions_are_forgotten()]
+            look_again_at: [found.look_again_at, self.autoscaler_settles(), self.pods_tell_more()]
                 .into_iter()
                 .flatten()
                 .min(),
@@ -331,9 +331,11 @@ impl Pass<'_> {
         failure.settled_at(&self.observed.pods).filter(|at| *at > self.now)
     }
 
-    /// When a removed pod is no longer told of.
-    fn evictions_are_forgotten(&self) -> Option<Timestamp> {
-        causes::forgotten_at(self.observed.pods.iter().map(AsRef::as_ref), self.now)
+    /// When something else is to be said of pods, although nothing about them changes.
+    fn pods_tell_more(&self) -> Option<Timestamp> {
+        let pods = || self.observed.pods.iter().map(AsRef::as_ref);
+        let (forgotten, slow) = (causes::forgotten_at(pods(), self.now), causes::slow_at(pods(), self.now));
+        forgotten.into_iter().chain(slow).min()
     }
 
     /// What is there, for the report about a spec that cannot be carried out.

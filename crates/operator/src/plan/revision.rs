@@ -146,6 +146,7 @@ mod tests {
             resolved_from: None,
             active: None,
             rejected: None,
+            rejected_for: None,
             former: None,
             refused: None,
         }

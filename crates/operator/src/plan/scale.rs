@@ -96,7 +96,7 @@ fn wanted(model: &Model, present: i32) -> Option<i32> {
 }
 
 /// Whether the spec says that there shall be no pod.
-pub(super) fn wants_none(model: &Model) -> bool {
+pub(crate) fn wants_none(model: &Model) -> bool {
     is_suspended(model) || model.spec.serving.as_ref().and_then(|serving| serving.replicas) == Some(0)
 }
 

@@ -181,13 +181,20 @@ fn prune_annotations(metadata: &mut ObjectMeta) {
     metadata.annotations = Some(kept).filter(|kept| !kept.is_empty());
 }
 
+/// Of volumes only those in memory are told of: their limit is what a model can exceed.
 fn prune_pod_spec(spec: &mut PodSpec) {
+    let mut volumes = spec.volumes.take().unwrap_or_default();
+    volumes.retain(|volume| {
+        let folder = volume.empty_dir.as_ref();
+        folder.is_some_and(|folder| folder.medium.as_deref() == Some("Memory"))
+    });
     *spec = PodSpec {
         containers: spec.containers.drain(..).map(pruned_container).collect(),
         init_containers: spec
             .init_containers
             .take()
             .map(|all| all.into_iter().map(pruned_container).collect()),
+        volumes: Some(volumes).filter(|volumes| !volumes.is_empty()),
         node_name: spec.node_name.take(),
         host_network: spec.host_network,
         restart_policy: spec.restart_policy.take(),
@@ -253,7 +260,10 @@ mod tests {
                 "managedFields": [{"manager": "m"}],
             },
             "spec": {
-                "nodeName": "node", "volumes": [{"name": "v"}], "serviceAccountName": "s",
+                "nodeName": "node", "volumes": [
+                    {"name": "v"}, {"name": "tmp", "emptyDir": {}},
+                    {"name": "model", "emptyDir": {"medium": "Memory", "sizeLimit": "1Gi"}},
+                ], "serviceAccountName": "s",
                 "containers": [{
                     "name": "serve", "image": "i", "env": [{"name": "A", "value": "B"}],
                     "resources": {"limits": {"memory": "1Gi"}},
@@ -279,6 +289,7 @@ mod tests {
             },
             "spec": {
                 "nodeName": "node",
+                "volumes": [{"name": "model", "emptyDir": {"medium": "Memory", "sizeLimit": "1Gi"}}],
                 "containers": [{"name": "serve", "image": "i", "resources": {"limits": {"memory": "1Gi"}}}],
                 "initContainers": [{"name": "fetch", "image": "i", "restartPolicy": "Always"}],
             },

@@ -152,6 +152,27 @@ next:
     );
 }
 
+#[rstest]
+#[case(json!({"suspend": true}), "is not read: spec.suspend is true", "spec.suspend is true")]
+#[case(json!({"serving": {"replicas": 0}}), "holds revision 0011223344556677", "spec.serving.replicas is 0")]
+fn model_that_shall_have_no_pods_is_as_it_shall_be(
+    #[case] more: Value,
+    #[case] source: &str,
+    #[case] why: &str,
+) {
+    let mut model = model("True", "Suspended", "", "False");
+    let mut spec = serde_json::to_value(&model.spec).unwrap();
+    spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    model.spec = serde_json::from_value(spec).unwrap();
+    if model.spec.suspend == Some(true) {
+        model.status.as_mut().unwrap().source = None;
+    }
+    let chain = explain(&model, &Observed::default(), samples::now());
+    assert!(chain.iter().all(|link| link.mark == Mark::Good), "{chain:?}");
+    let tree = render(&chain);
+    assert!(tree.contains(source) && tree.contains(&format!("Deployment bc: none is made: {why}")), "{tree}");
+}
+
 #[test]
 fn model_that_nobody_looks_after_asks_for_the_operator() {
     let mut model = model("True", "Serving", "", "False");

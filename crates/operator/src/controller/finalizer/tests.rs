@@ -149,3 +149,13 @@ fn model_that_asks_for_nothing_any_more_is_released_silently() {
     model.metadata.finalizers = Some(vec!["other/one".into()]);
     assert!(matches!(step_at(&model, &Observed::default(), 0), Step::Nothing));
 }
+
+/// Nobody can tell what it wrote, and its namespace must not wait for ever.
+#[test]
+fn model_that_cannot_be_read_waits_as_long_as_any() {
+    let mut metadata = model().metadata;
+    assert_eq!(unread_goes_at(&metadata), Some(at(600)));
+    assert_eq!(patch(&metadata, false)["metadata"]["finalizers"], json!(["other/one"]));
+    metadata.finalizers = Some(vec!["other/one".into()]);
+    assert_eq!(unread_goes_at(&metadata), None);
+}
