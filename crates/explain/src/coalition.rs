@@ -60,46 +60,50 @@ impl Default for Batch {
     }
 }
 
-/// The value of each coalition, one batch after the other.
+/// The value of each coalition, one batch after the other. No more of them are drawn, and so held, than are computed at once.
 pub(crate) async fn values<E, F: Future<Output = Result<Vec<f64>, E>>>(
-    coalitions: Vec<Coalition>,
+    coalitions: impl IntoIterator<Item = Coalition>,
     batch: Batch,
     evaluate: &mut impl FnMut(Vec<Coalition>) -> F,
 ) -> Result<Vec<f64>, Error<E>> {
-    let mut values = Vec::with_capacity(coalitions.len());
-    let mut rest = coalitions;
-    while !rest.is_empty() {
-        let later = rest.split_off(rest.len().min(batch.0.get()));
-        let wanted = rest.len();
-        let found = evaluate(rest).await.map_err(Error::Evaluation)?;
+    let mut values = Vec::new();
+    let mut coalitions = coalitions.into_iter();
+    loop {
+        let together: Vec<_> = coalitions.by_ref().take(batch.0.get()).collect();
+        let wanted = together.len();
+        if wanted == 0 {
+            return Ok(values);
+        }
+        let found = evaluate(together).await.map_err(Error::Evaluation)?;
         if found.len() != wanted {
             return Err(Error::WrongCount { wanted, got: found.len() });
         }
         values.extend(found);
-        rest = later;
     }
-    Ok(values)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use futures::FutureExt;
 
     use super::*;
 
     #[test]
     fn models_get_no_more_than_a_batch_and_keep_the_order() {
-        let mut sizes = Vec::new();
+        let (mut sizes, drawn) = (Vec::new(), Cell::new(0));
         let mut evaluate = |coalitions: Vec<Coalition>| {
-            sizes.push(coalitions.len());
+            sizes.push((coalitions.len(), drawn.get()));
             let first = |coalition: &Coalition| f64::from(u8::from(coalition.has(0)));
             let found: Vec<f64> = coalitions.iter().map(first).collect();
             async move { Ok::<_, ()>(found) }
         };
-        let coalitions = (0..5).map(|bits| Coalition::of_bits(3, bits)).collect();
+        let coalitions =
+            (0..5).inspect(|_| drawn.set(drawn.get() + 1)).map(|bits| Coalition::of_bits(3, bits));
         let batch = Batch(NonZeroUsize::new(2).unwrap());
         let found = values(coalitions, batch, &mut evaluate).now_or_never().unwrap().unwrap();
-        assert_eq!((found, sizes), (vec![0.0, 1.0, 0.0, 1.0, 0.0], vec![2, 2, 1]));
+        assert_eq!((found, sizes), (vec![0.0, 1.0, 0.0, 1.0, 0.0], vec![(2, 2), (2, 4), (1, 5)]));
     }
 
     #[test]

@@ -24,20 +24,13 @@ pub async fn sensitivities<E, F: Future<Output = Result<Vec<f64>, E>>>(
     let ends = vec![Coalition::none(players), Coalition::all(players)];
     let ends = values(ends, batch, &mut evaluate).await?;
     let (base_value, prediction) = (ends[0], ends[1]);
-    let mut attributions = Vec::with_capacity(players);
-    let mut player = 0;
-    // Batch by batch, so that no more coalitions are held than are computed at once.
-    while player < players {
-        let end = players.min(player + batch.0.get());
-        let without = |player| {
-            let mut coalition = Coalition::all(players);
-            coalition.set(player, false);
-            coalition
-        };
-        let found = values((player..end).map(without).collect(), batch, &mut evaluate).await?;
-        attributions.extend(found.iter().map(|value| Attribution::exact(prediction - value)));
-        player = end;
-    }
+    let without = |player| {
+        let mut coalition = Coalition::all(players);
+        coalition.set(player, false);
+        coalition
+    };
+    let found = values((0..players).map(without), batch, &mut evaluate).await?;
+    let attributions = found.iter().map(|value| Attribution::exact(prediction - value)).collect();
     Ok(Explanation { method: Method::Sensitivity, prediction, base_value, attributions, evaluations: needed })
 }
 

@@ -83,7 +83,7 @@ async fn enumerated<E, F: Future<Output = Result<Vec<f64>, E>>>(
     evaluate: &mut impl FnMut(Vec<Coalition>) -> F,
 ) -> Result<Explanation, Error<E>> {
     let count = 1_usize << players;
-    let all = (0..count).map(|bits| Coalition::of_bits(players, bits)).collect();
+    let all = (0..count).map(|bits| Coalition::of_bits(players, bits));
     let values = values(all, settings.batch, evaluate).await?;
     // The share of orders in which exactly some players come before one: size! (players - size - 1)! / players!.
     let mut shares = Vec::with_capacity(players);
@@ -127,7 +127,9 @@ async fn sampled<E, F: Future<Output = Result<Vec<f64>, E>>>(
             (done..pairs.min(done + together)).map(|_| permutations.draw(players)).collect();
         let both = |order: &Vec<usize>| [order.clone(), order.iter().rev().copied().collect()];
         let walks: Vec<[Vec<usize>; 2]> = orders.iter().map(both).collect();
-        let coalitions = walks.iter().flatten().flat_map(|order| between(players, order)).collect();
+        let coalitions = walks.iter().flatten().flat_map(|order| between(players, order));
+        // A type with a name, without which the compiler cannot tell that the future may go to another thread.
+        let coalitions: Box<dyn Iterator<Item = Coalition> + Send> = Box::new(coalitions);
         let found = values(coalitions, settings.batch, evaluate).await?;
         let mut found = found.chunks_exact(players.saturating_sub(1).max(1));
         for pair in &walks {
@@ -153,15 +155,14 @@ async fn sampled<E, F: Future<Output = Result<Vec<f64>, E>>>(
     })
 }
 
-/// The coalitions between none and all as players come in this order.
-fn between(players: usize, order: &[usize]) -> Vec<Coalition> {
-    let mut coalition = Coalition::none(players);
-    let mut coalitions = Vec::with_capacity(players);
-    for &player in order.iter().take(players.saturating_sub(1)) {
+/// The coalitions between none and all as players come in this order, each made when it is asked for: all those of a wide
+/// input would be gigabytes.
+fn between(players: usize, order: &[usize]) -> impl Iterator<Item = Coalition> {
+    let come = order.iter().take(players.saturating_sub(1));
+    come.scan(Coalition::none(players), |coalition, &player| {
         coalition.set(player, true);
-        coalitions.push(coalition.clone());
-    }
-    coalitions
+        Some(coalition.clone())
+    })
 }
 
 /// Mean and sum of squared distances from it, in one pass (Welford 1962).

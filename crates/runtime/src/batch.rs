@@ -7,7 +7,7 @@ use std::num::NonZeroUsize;
 use std::ops::Range;
 use std::time::Duration;
 
-use modelwright_protocol::{Signature, Tensor, TensorData};
+use modelwright_protocol::{Signature, Tensor, TensorData, TensorMetadata};
 
 /// Rows of one run where nobody says otherwise and the model can be batched. Beyond it a run gets longer with hardly a row
 /// more per second: on one core a small dense network does 355,000 rows/s at 8, 415,000 at 32, 429,000 at 128.
@@ -112,6 +112,16 @@ impl Rules {
 pub(crate) fn has_batch_dimension(signature: &Signature) -> bool {
     let mut all = signature.inputs.iter().chain(&signature.outputs);
     !signature.inputs.is_empty() && all.all(|tensor| tensor.shape.first() == Some(&-1))
+}
+
+/// Whether rows of the same inputs may make rows of another size, by the signature: an output has a variable dimension besides
+/// the first, and no input has one that it could come from. Such rows do not fit behind each other, or are filled up for those
+/// that they share a run with, and made-up inputs need not show it: the parts of split texts are as many as the longest has.
+pub(crate) fn rows_may_differ_in_size(signature: &Signature) -> bool {
+    let varies = |tensors: &[TensorMetadata]| {
+        tensors.iter().any(|tensor| tensor.shape.iter().skip(1).any(|&size| size < 0))
+    };
+    varies(&signature.outputs) && !varies(&signature.inputs)
 }
 
 /// The rows of a request: the first dimension that all its inputs share. `None` if they do not; such a request is a run of

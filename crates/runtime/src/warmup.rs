@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use modelwright_protocol::Tensor;
 
 use self::inputs::Content;
-use crate::batch::has_batch_dimension;
+use crate::batch::{has_batch_dimension, rows_may_differ_in_size};
 use crate::error::Error;
 use crate::session::Session;
 
@@ -172,6 +172,11 @@ impl Session {
 fn independent(session: &mut Session, content: Content, most_rows: usize) -> Result<usize, String> {
     if !has_batch_dimension(session.signature()) {
         return Err("the first dimension is not variable in every input and output".to_owned());
+    }
+    if rows_may_differ_in_size(session.signature()) {
+        return Err(
+            "an output has a dimension besides the first that depends on what the inputs hold".to_owned()
+        );
     }
     if content == Content::Zeros {
         return Err(

@@ -72,6 +72,15 @@ def identities():
         [value("x", TensorProto.STRING, ["n"])],
         [value("y", TensorProto.STRING, ["n"])],
     )
+    # Rows are filled up to as many parts as the longest has. New in opset 20.
+    save(
+        "split",
+        [helper.make_node("StringSplit", ["x"], ["parts", "counts"], delimiter=" ")],
+        [value("x", TensorProto.STRING, ["n"])],
+        [value("parts", TensorProto.STRING, ["n", "m"]), value("counts", TensorProto.INT64, ["n"])],
+        opsets=(("", 20),),
+        ir=9,
+    )
 
 
 def arithmetic():

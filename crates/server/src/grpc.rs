@@ -57,9 +57,9 @@ pub(crate) async fn answer(data: &Arc<Data>, request: Request<Incoming>) -> Outg
         return refusal.into_response().map(|body| Body::from(keeping(body, in_flight)));
     }
     let admitted = data.admit(request.uri().path(), request.headers()).await;
-    let (call, admitted) = match admitted {
-        Ok(admitted) => (Call::new(data, request.headers(), parent), Some(admitted)),
-        Err(denial) => (Err(status::of_denial(&denial)), None),
+    let (call, admitted, denied) = match admitted {
+        Ok(admitted) => (Call::new(data, request.headers(), parent), Some(admitted), None),
+        Err(denial) => (Err(status::of_denial(&denial)), None, Some(Refusal::from(denial).status())),
     };
     let answer = async {
         match call {
@@ -75,6 +75,9 @@ pub(crate) async fn answer(data: &Arc<Data>, request: Request<Incoming>) -> Outg
     // Of a stream this says how it began; its messages are counted one by one.
     let code = Status::from_header_map(response.headers()).map_or(tonic::Code::Ok, |status| status.code());
     count.ended(code);
+    // A client's limit and the server's have the same code, and not the same status.
+    count.status = denied.or(count.status);
+    let in_flight = if rpc.is_some_and(call::Rpc::stays_open) { in_flight.into_stream() } else { in_flight };
     let memory = call.ok().and_then(Call::into_memory);
     response.map(|messages| Body::Grpc { messages, _kept: Box::new((in_flight, memory, admitted)) })
 }

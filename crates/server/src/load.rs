@@ -126,7 +126,7 @@ impl Loads {
             let ModelState::Ready(ready) = state else { continue };
             let load = ready.model().load_now();
             let now = Look::at(Instant::now(), &load, ready);
-            let window = windows.get(name).filter(|window| window.version == ready.version());
+            let window = windows.get(name).filter(|window| window.goes_on(ready.version(), &now));
             models.push(ModelLoad {
                 name: name.clone(),
                 version: ready.version().to_owned(),
@@ -159,8 +159,14 @@ impl Look {
 }
 
 impl Window {
+    /// Whether a look is at what the looks before it were at, and not at another revision or at the same one loaded again,
+    /// whose sessions count from nothing.
+    fn goes_on(&self, version: &str, look: &Look) -> bool {
+        self.version == version && self.looks.back().is_none_or(|last| last.busy <= look.busy)
+    }
+
     fn add(&mut self, version: &str, look: Look) {
-        if self.version != version {
+        if !self.goes_on(version, &look) {
             *self = Self { version: version.to_owned(), looks: VecDeque::with_capacity(MOST_LOOKS) };
         }
         if self.looks.len() == MOST_LOOKS {
@@ -250,6 +256,17 @@ mod tests {
         window.add("2", look(start, 9, 0, 0, 0));
         assert_eq!(window.looks.len(), 1);
         assert_eq!(Some(window.recent(look(start, 10, 0, 0, 0)).in_flight), Some(0.0));
+    }
+
+    #[test]
+    fn same_revision_that_is_loaded_again_begins_anew() {
+        let start = Instant::now();
+        let mut window = window((0..9).map(|after| look(start, after, 0, 2, 0)));
+        let again = start + 9 * SECOND;
+        assert!(!window.goes_on("1", &look(again, 0, 0, 2, 0)), "a report before the next look");
+        window.add("1", look(again, 0, 0, 2, 0));
+        assert_eq!(window.looks.len(), 1);
+        assert_eq!(Some(window.recent(look(again, 1, 0, 2, 0)).utilization), Some(1.0));
     }
 
     #[test]

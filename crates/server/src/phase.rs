@@ -17,7 +17,24 @@ struct State {
     draining: AtomicBool,
     step: watch::Sender<Step>,
     /// Each has a handle count of its own beside it, so that a request touches nothing that another thread writes.
-    in_flight: Sharded<Arc<AtomicUsize>>,
+    in_flight: Sharded<Arc<Counts>>,
+}
+
+/// What has begun and not ended.
+#[derive(Debug, Default)]
+struct Counts {
+    requests: AtomicUsize,
+    /// Calls that may stay open while there is nothing to do.
+    streams: AtomicUsize,
+    /// Requests that came as messages of a stream.
+    messages: AtomicUsize,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    Request,
+    Stream,
+    Message,
 }
 
 /// How far a server is.
@@ -33,7 +50,10 @@ pub(crate) enum Step {
 
 /// Counts a request for as long as it lives.
 #[derive(Debug)]
-pub(crate) struct InFlight(Arc<AtomicUsize>);
+pub(crate) struct InFlight {
+    counts: Arc<Counts>,
+    kind: Kind,
+}
 
 impl Phase {
     /// For so many I/O threads.
@@ -62,18 +82,75 @@ impl Phase {
     }
 
     pub(crate) fn begin_request(&self) -> InFlight {
-        let counter = Arc::clone(self.0.in_flight.mine());
-        counter.fetch_add(1, Ordering::Relaxed);
-        InFlight(counter)
+        InFlight::begin(Arc::clone(self.0.in_flight.mine()), Kind::Request)
     }
 
+    /// Begins a request that is a message of a stream.
+    pub(crate) fn begin_message(&self) -> InFlight {
+        InFlight::begin(Arc::clone(self.0.in_flight.mine()), Kind::Message)
+    }
+
+    /// How many requests are worked on. A stream without one is no work.
     pub(crate) fn in_flight(&self) -> usize {
-        self.0.in_flight.iter().map(|counter| counter.load(Ordering::Relaxed)).sum()
+        self.sum(&[Kind::Request, Kind::Message])
+    }
+
+    /// How many requests and streams have not ended.
+    pub(crate) fn unfinished(&self) -> usize {
+        self.sum(&[Kind::Request, Kind::Stream])
+    }
+
+    fn sum(&self, kinds: &[Kind]) -> usize {
+        let of = |counts: &Arc<Counts>| -> usize {
+            kinds.iter().map(|kind| counts.of(*kind).load(Ordering::Relaxed)).sum()
+        };
+        self.0.in_flight.iter().map(of).sum()
+    }
+}
+
+impl Counts {
+    const fn of(&self, kind: Kind) -> &AtomicUsize {
+        match kind {
+            Kind::Request => &self.requests,
+            Kind::Stream => &self.streams,
+            Kind::Message => &self.messages,
+        }
+    }
+}
+
+impl InFlight {
+    fn begin(counts: Arc<Counts>, kind: Kind) -> Self {
+        counts.of(kind).fetch_add(1, Ordering::Relaxed);
+        Self { counts, kind }
+    }
+
+    /// The head of the answer is made, and the rest may take for ever.
+    pub(crate) fn into_stream(self) -> Self {
+        Self::begin(Arc::clone(&self.counts), Kind::Stream)
     }
 }
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.counts.of(self.kind).fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stream_is_unfinished_but_only_its_messages_are_in_flight() {
+        let phase = Phase::new(1);
+        let request = phase.begin_request();
+        let stream = phase.begin_request().into_stream();
+        assert_eq!((phase.in_flight(), phase.unfinished()), (1, 2));
+        let message = phase.begin_message();
+        assert_eq!((phase.in_flight(), phase.unfinished()), (2, 2));
+        drop((request, message));
+        assert_eq!((phase.in_flight(), phase.unfinished()), (0, 1));
+        drop(stream);
+        assert_eq!((phase.in_flight(), phase.unfinished()), (0, 0));
     }
 }

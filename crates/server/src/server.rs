@@ -178,7 +178,7 @@ async fn finish(mut threads: IoThreads, data: &Data, grace: Duration) -> DrainRe
     if tokio::time::timeout(grace, &mut finishing).await.is_ok() {
         return DrainReport { abandoned: 0 };
     }
-    let abandoned = data.phase.in_flight();
+    let abandoned = data.phase.unfinished();
     tracing::warn!(abandoned, "the grace period is over; giving up the requests that are left");
     for state in data.registry.snapshot().values() {
         if let ModelState::Ready(ready) = state {

@@ -1,3 +1,5 @@
+use std::num::NonZeroUsize;
+
 use futures::FutureExt;
 use proptest::prelude::*;
 use rstest::rstest;
@@ -124,6 +126,22 @@ fn what_is_usual_grows_with_the_players(#[case] players: usize, #[case] expected
 fn a_row_without_columns_is_its_own_baseline() {
     let found = explain(0, &settings(1, 1, 0), |_| 0.25).unwrap();
     assert!(found.attributions.is_empty() && found.additivity_gap() == 0.0);
+}
+
+#[test]
+fn an_order_of_a_wide_input_is_never_held_as_a_whole() {
+    // All coalitions of one pair of orders would be two terabytes.
+    let players = 1 << 20;
+    let batch = Batch(NonZeroUsize::new(4).unwrap());
+    let settings = ShapleySettings { batch, ..settings(u64::MAX, 1, 0) };
+    let mut sizes = Vec::new();
+    let evaluate = |coalitions: Vec<Coalition>| {
+        sizes.push(coalitions.len());
+        let found = if sizes.len() < 4 { Ok(vec![0.0; coalitions.len()]) } else { Err("enough") };
+        async move { found }
+    };
+    let error = shapley_values(players, &settings, evaluate).now_or_never().unwrap().unwrap_err();
+    assert_eq!((error, sizes), (Error::Evaluation("enough"), vec![2, 4, 4, 4]));
 }
 
 #[test]

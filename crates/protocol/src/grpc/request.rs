@@ -153,7 +153,7 @@ const fn requested(index: usize, classification: Option<u32>) -> RequestedOutput
 }
 
 /// Refuses more than `limit` things.
-fn at_most(count: usize, limit: usize, what: &'static str, path: &Path<'_>) -> Result<(), Error> {
+pub(super) fn at_most(count: usize, limit: usize, what: &'static str, path: &Path<'_>) -> Result<(), Error> {
     if count <= limit {
         return Ok(());
     }

@@ -37,14 +37,24 @@ fn nothing_measured_is_no_fit() {
     assert_eq!(fit.total(usize::MAX, usize::MAX), fit.total(u32::MAX as usize, u32::MAX as usize));
 }
 
+fn signature(inputs: &[&[i64]], outputs: &[&[i64]]) -> Signature {
+    let tensor =
+        |shape: &&[i64]| TensorMetadata { name: "x".into(), datatype: Datatype::Fp32, shape: shape.to_vec() };
+    Signature { inputs: inputs.iter().map(tensor).collect(), outputs: outputs.iter().map(tensor).collect() }
+}
+
+#[test]
+fn rows_may_differ_in_size_where_only_the_outputs_vary_within_them() {
+    // Texts that are split.
+    assert!(rows_may_differ_in_size(&signature(&[&[-1]], &[&[-1, -1], &[-1]])));
+    assert!(rows_may_differ_in_size(&signature(&[&[-1, 4]], &[&[-1, 3, -1]])));
+    assert!(!rows_may_differ_in_size(&signature(&[&[-1, -1]], &[&[-1, -1]])));
+    assert!(!rows_may_differ_in_size(&signature(&[&[-1, 4], &[-1]], &[&[-1, 3]])));
+    assert!(!rows_may_differ_in_size(&signature(&[&[-1]], &[&[-1]])));
+}
+
 #[test]
 fn a_batch_dimension_is_variable_everywhere() {
-    let tensor =
-        |shape: &[i64]| TensorMetadata { name: "x".into(), datatype: Datatype::Fp32, shape: shape.to_vec() };
-    let signature = |inputs: &[&[i64]], outputs: &[&[i64]]| Signature {
-        inputs: inputs.iter().map(|shape| tensor(shape)).collect(),
-        outputs: outputs.iter().map(|shape| tensor(shape)).collect(),
-    };
     assert!(has_batch_dimension(&signature(&[&[-1, 4], &[-1]], &[&[-1, -1]])));
     for (inputs, outputs) in [
         ([[-1_i64, 4].as_slice(), &[1, 4]], [-1_i64].as_slice()),

@@ -53,6 +53,21 @@ async fn a_model_that_fails_on_zeros_is_served_and_says_so() {
 }
 
 #[tokio::test]
+async fn rows_whose_size_depends_on_what_they_hold_are_never_batched() {
+    let batching =
+        BatchingRequest { max_batch_size: NonZeroUsize::new(8), max_queue_delay: Duration::from_millis(50) };
+    let model = load(&LoadRequest { batching: Some(batching), ..request("split") });
+    let report = &model.report().batching;
+    assert!(!report.enabled && report.reason.contains("depends on what the inputs hold"), "{report:?}");
+    let ask = |text: &'static str| {
+        let texts = TensorData::Bytes(vec![text.into()]);
+        model.infer(vec![Tensor::new("x", vec![1], texts).unwrap()])
+    };
+    let (short, long) = futures::join!(ask("a"), ask("a b c"));
+    assert_eq!((short.unwrap()[0].shape(), long.unwrap()[0].shape()), (&[1, 1][..], &[1, 3][..]));
+}
+
+#[tokio::test]
 async fn a_full_queue_refuses_at_once_with_a_time_to_come_back() {
     let model =
         load(&LoadRequest { queue: QueueBounds { requests: 1, ..Default::default() }, ..request("slow") });

@@ -16,7 +16,8 @@ const KUBELET_DATA: &str = "..data";
 
 /// Files by name; one file has the name "".
 pub(super) type Contents = BTreeMap<String, Vec<u8>>;
-type Parse<T> = fn(&Path, &Contents) -> Result<T, AccessError>;
+/// Says what is there, or, for a path where there is nothing, what should be.
+type Parse<T> = fn(&Path, Option<&Contents>) -> Result<T, AccessError>;
 
 /// What the files at a path mean, and what they meant before they were broken.
 #[derive(Debug)]
@@ -30,7 +31,7 @@ pub(super) struct Files<T> {
 /// What was found the last time, so that it is parsed and complained about once.
 #[derive(Debug, PartialEq, Eq)]
 enum Seen {
-    Contents([u8; 32]),
+    Contents(Option<[u8; 32]>),
     Unreadable(String),
 }
 
@@ -38,11 +39,11 @@ impl<T> Files<T> {
     /// Reads a file, or all files of a folder.
     pub(super) fn open(path: PathBuf, parse: Parse<T>) -> Result<Self, AccessError> {
         let contents = read(&path)?;
-        let current = parse(&path, &contents)?;
+        let current = parse(&path, contents.as_ref())?;
         Ok(Self {
             parse,
             current: RwLock::new(Arc::new(current)),
-            seen: Mutex::new(Seen::Contents(digest(&contents))),
+            seen: Mutex::new(Seen::Contents(contents.as_ref().map(digest))),
             path,
         })
     }
@@ -55,7 +56,7 @@ impl<T> Files<T> {
     pub(super) fn reload(&self) {
         let read = read(&self.path);
         let now = match &read {
-            Ok(contents) => Seen::Contents(digest(contents)),
+            Ok(contents) => Seen::Contents(contents.as_ref().map(digest)),
             Err(error) => Seen::Unreadable(error.to_string()),
         };
         {
@@ -65,7 +66,7 @@ impl<T> Files<T> {
             }
             *seen = now;
         }
-        match read.and_then(|contents| (self.parse)(&self.path, &contents)) {
+        match read.and_then(|contents| (self.parse)(&self.path, contents.as_ref())) {
             Ok(parsed) => {
                 *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(parsed);
                 tracing::info!(path = %self.path.display(), "read again");
@@ -75,22 +76,39 @@ impl<T> Files<T> {
     }
 }
 
-/// The file, or the files of the folder; nothing where there is nothing.
-fn read(path: &Path) -> Result<Contents, AccessError> {
+/// The file, or the files of the folder, which may be none; `None` where there is nothing.
+fn read(path: &Path) -> Result<Option<Contents>, AccessError> {
+    loop {
+        // So that all files are of one state of the Secret.
+        let folder = state(path);
+        let contents = read_state(path, &folder);
+        // The kubelet removes a state that it has replaced, which so may have been read in part or as if it were empty.
+        if state(path) == folder {
+            return contents;
+        }
+    }
+}
+
+/// Where the files of a path are now.
+fn state(path: &Path) -> PathBuf {
+    path.join(KUBELET_DATA).canonicalize().unwrap_or_else(|_| path.to_owned())
+}
+
+fn read_state(path: &Path, folder: &Path) -> Result<Option<Contents>, AccessError> {
     let failed = |at: &Path| {
         let path = at.to_owned();
         move |source| AccessError::Unreadable { path, source }
     };
-    // So that all files are of one state of the Secret.
-    let folder = path.join(KUBELET_DATA).canonicalize().unwrap_or_else(|_| path.to_owned());
-    match std::fs::metadata(&folder) {
+    match std::fs::metadata(folder) {
         Ok(metadata) if metadata.is_dir() => {}
-        Ok(_) => return Ok(Contents::from([(String::new(), read_file(path).map_err(failed(path))?)])),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Contents::new()),
+        Ok(_) => {
+            return Ok(Some(Contents::from([(String::new(), read_file(path).map_err(failed(path))?)])));
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(failed(path)(error)),
     }
     let mut contents = Contents::new();
-    for entry in std::fs::read_dir(&folder).map_err(failed(path))? {
+    for entry in std::fs::read_dir(folder).map_err(failed(path))? {
         let entry = entry.map_err(failed(path))?;
         let (name, at) = (entry.file_name().to_string_lossy().into_owned(), entry.path());
         // Through links, which is what the kubelet makes.
@@ -98,7 +116,7 @@ fn read(path: &Path) -> Result<Contents, AccessError> {
             contents.insert(name, read_file(&at).map_err(failed(&at))?);
         }
     }
-    Ok(contents)
+    Ok(Some(contents))
 }
 
 fn read_file(path: &Path) -> io::Result<Vec<u8>> {
@@ -126,9 +144,11 @@ fn digest(contents: &Contents) -> [u8; 32] {
 mod tests {
     use super::*;
 
-    fn sizes(path: &Path, contents: &Contents) -> Result<Vec<(String, usize)>, AccessError> {
+    fn sizes(path: &Path, contents: Option<&Contents>) -> Result<Vec<(String, usize)>, AccessError> {
+        let missing = || AccessError::KeysMissing { path: path.to_owned() };
+        let contents = contents.ok_or_else(missing)?;
         if contents.values().any(|bytes| bytes == b"broken") {
-            return Err(AccessError::KeysMissing { path: path.to_owned() });
+            return Err(missing());
         }
         Ok(contents.iter().map(|(name, bytes)| (name.clone(), bytes.len())).collect())
     }
@@ -166,12 +186,29 @@ mod tests {
     }
 
     #[test]
+    fn a_folder_without_files_is_read_and_one_that_is_gone_changes_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("keys");
+        std::fs::create_dir(&path).unwrap();
+        publish(&path, "1", &[("a", "1")]);
+        let files = Files::open(path.clone(), sizes).unwrap();
+        publish(&path, "2", &[]);
+        files.reload();
+        assert_eq!(*files.current(), []);
+        publish(&path, "3", &[("a", "1")]);
+        files.reload();
+        std::fs::remove_dir_all(&path).unwrap();
+        files.reload();
+        assert_eq!(*files.current(), [("a".to_owned(), 1)]);
+    }
+
+    #[test]
     fn one_file_and_a_path_without_anything_are_read_as_well() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("keys.env");
-        assert_eq!(read(&path).unwrap(), Contents::new());
+        assert_eq!(read(&path).unwrap(), None);
         std::fs::write(&path, "a").unwrap();
-        assert_eq!(read(&path).unwrap(), Contents::from([(String::new(), b"a".to_vec())]));
+        assert_eq!(read(&path).unwrap(), Some(Contents::from([(String::new(), b"a".to_vec())])));
         std::fs::write(&path, vec![b'a'; (1 << 20) + 1]).unwrap();
         assert!(read(&path).unwrap_err().to_string().contains("larger than 1 MiB"));
     }

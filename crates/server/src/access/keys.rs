@@ -6,13 +6,13 @@
 //! passwords; `modelwright hash-key` makes such and refuses short ones.
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
 
 use super::AccessError;
-use super::files::Contents;
+use super::files::{Contents, Files};
 
 const PREFIX: &str = "sha256:";
 
@@ -33,9 +33,20 @@ impl KeyTable {
     }
 }
 
+/// Reads the keys at the start, when there must be some: a server that nobody can use is a mistake. Later they may all be
+/// taken away, so that nobody gets in any more.
+pub(super) fn open(path: PathBuf) -> Result<Files<KeyTable>, AccessError> {
+    let files = Files::open(path.clone(), parse)?;
+    if files.current().0.is_empty() {
+        return Err(AccessError::KeysMissing { path });
+    }
+    Ok(files)
+}
+
 /// Reads a folder of one file for each client, or one file with lines `CLIENT=sha256:…`. Empty lines and such that begin with
 /// `#` say nothing.
-pub(super) fn parse(path: &Path, contents: &Contents) -> Result<KeyTable, AccessError> {
+fn parse(path: &Path, contents: Option<&Contents>) -> Result<KeyTable, AccessError> {
+    let contents = contents.ok_or_else(|| AccessError::KeysMissing { path: path.to_owned() })?;
     let mut table = HashMap::new();
     for (name, bytes) in contents {
         let file = if name.is_empty() { path.to_owned() } else { path.join(name) };
@@ -72,7 +83,7 @@ pub(super) fn parse(path: &Path, contents: &Contents) -> Result<KeyTable, Access
         }
     }
     if table.is_empty() {
-        return Err(AccessError::KeysMissing { path: path.to_owned() });
+        tracing::warn!(path = %path.display(), "there are no keys of clients any more; nobody gets in with one");
     }
     Ok(KeyTable(table))
 }
@@ -107,7 +118,7 @@ mod tests {
     fn table(files: &[(&str, &str)]) -> Result<KeyTable, AccessError> {
         let contents =
             files.iter().map(|(name, text)| ((*name).to_owned(), text.as_bytes().to_vec())).collect();
-        parse(Path::new("/keys"), &contents)
+        parse(Path::new("/keys"), Some(&contents))
     }
 
     #[test]
@@ -128,9 +139,30 @@ mod tests {
         assert_eq!(table.unwrap().client("abc").as_deref(), Some("key:shop"));
     }
 
+    #[test]
+    fn taking_the_last_key_away_locks_everybody_out_and_none_at_the_start_is_a_mistake() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, shop) = (folder.path().join("keys"), folder.path().join("keys/shop"));
+        let says = "there are no keys of clients in ";
+        assert!(open(path.clone()).unwrap_err().to_string().starts_with(says));
+        std::fs::create_dir(&path).unwrap();
+        assert!(open(path.clone()).unwrap_err().to_string().starts_with(says));
+        std::fs::write(&shop, "# none\n").unwrap();
+        assert!(open(path.clone()).unwrap_err().to_string().starts_with(says));
+        std::fs::write(&shop, ABC).unwrap();
+        let files = open(path.clone()).unwrap();
+        std::fs::remove_file(&shop).unwrap();
+        files.reload();
+        assert_eq!(files.current().client("abc"), None);
+        std::fs::write(&shop, ABC).unwrap();
+        files.reload();
+        assert_eq!(files.current().client("abc").as_deref(), Some("key:shop"));
+        std::fs::remove_dir_all(&path).unwrap();
+        files.reload();
+        assert!(files.current().client("abc").is_some(), "a path that is gone is no order to lock out");
+    }
+
     #[rstest]
-    #[case(&[], "there are no keys of clients in /keys")]
-    #[case(&[("shop", "# none\n")], "there are no keys of clients in /keys")]
     #[case(&[("shop", "\nmy-secret-key")], "/keys/shop: line 2: it is no hash of a key")]
     #[case(&[("shop", "sha256:ab")], "/keys/shop: line 1: it is no hash")]
     #[case(&[("", "my-secret-key")], "/keys: line 1: write CLIENT=sha256:…")]

@@ -110,7 +110,7 @@ pub(crate) struct Admitted {
 impl Access {
     /// Reads keys and certificate, fetches the issuer's keys, and starts to watch them.
     pub async fn open(config: AccessConfig) -> Result<Arc<Self>, AccessError> {
-        let keys = config.api_keys.map(|path| Files::open(path, keys::parse)).transpose()?.map(Arc::new);
+        let keys = config.api_keys.map(keys::open).transpose()?.map(Arc::new);
         let certificate = config.tls.map(|path| Files::open(path, tls::parse)).transpose()?.map(Arc::new);
         let (issuer, tokens) = match config.jwt {
             None => (None, None),

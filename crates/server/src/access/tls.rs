@@ -47,9 +47,10 @@ fn provider() -> Arc<CryptoProvider> {
 }
 
 /// Reads the chain and the key of a `kubernetes.io/tls` Secret, which must belong together.
-pub(super) fn parse(path: &Path, contents: &Contents) -> Result<CertifiedKey, AccessError> {
+pub(super) fn parse(path: &Path, contents: Option<&Contents>) -> Result<CertifiedKey, AccessError> {
     let file = |name: &'static str| {
-        contents.get(name).ok_or_else(|| AccessError::CertificateMissing { path: path.to_owned(), name })
+        let missing = || AccessError::CertificateMissing { path: path.to_owned(), name };
+        contents.and_then(|contents| contents.get(name)).ok_or_else(missing)
     };
     let (chain, key) = (file(CERTIFICATE)?, file(PRIVATE_KEY)?);
     let refuse = |name: &str, problem: &str| AccessError::InvalidCertificate {

@@ -18,7 +18,7 @@ use tonic::{Code, Status, Streaming};
 use tonic_prost::ProstCodec;
 
 use super::codec::{InferCodec, Received};
-use super::inbound::Inbound;
+use super::inbound::{Awaited, Inbound};
 use super::{health, infer, inform, reflection, status, timeout};
 use crate::access_log::Entry;
 use crate::data::Data;
@@ -81,6 +81,15 @@ impl Rpc {
             _ => return None,
         };
         Some(rpc)
+    }
+
+    /// Whether the answer may take for ever, mostly without anything to do. Everybody may watch the health, so this must not
+    /// look like work.
+    pub(super) const fn stays_open(self) -> bool {
+        matches!(
+            self,
+            Self::ModelStreamInfer | Self::HealthWatch | Self::ReflectionV1 | Self::ReflectionV1Alpha
+        )
     }
 
     /// The name in metrics.
@@ -178,8 +187,8 @@ impl Call {
             }
             Rpc::HealthCheck => self.unary(request, |asked| health::check(data, &asked)).await,
             Rpc::HealthWatch => self.watch(request).await,
-            Rpc::ReflectionV1 => reflection::v1(request).await,
-            Rpc::ReflectionV1Alpha => reflection::v1alpha(request).await,
+            Rpc::ReflectionV1 => reflection::v1(data, request).await,
+            Rpc::ReflectionV1Alpha => reflection::v1alpha(data, request).await,
         }
     }
 
@@ -191,27 +200,26 @@ impl Call {
     {
         let handler =
             |request: tonic::Request<M>| ready(answer(request.into_inner()).map(tonic::Response::new));
-        let (request, _) = self.small(request);
+        let (request, _) = self.inbound(request, Awaited::Always);
         self.grpc(ProstCodec::<R, M>::new(), SMALL).unary(Handler(handler), request).await
     }
 
     async fn infer(&self, count: &Count, request: Request<Incoming>) -> Answer {
         let limit = self.data.most_body_bytes();
-        let timeout = Some(self.data.bodies.read_timeout());
-        let (request, memory) = Inbound::wrap(request, self.data.bodies.share(), timeout);
+        let (request, memory) = self.inbound(request, Awaited::Always);
         let handler = |request: tonic::Request<Received>| async move {
             let received = request.into_inner();
             let (message, memory) = infer::infer(&self.data, received, self.deadline, count).await?;
             self.hold(memory);
             Ok(tonic::Response::new(message))
         };
-        self.grpc(InferCodec::new(memory), limit).unary(Handler(handler), request).await
+        self.grpc(InferCodec::new(memory, self.data.limits), limit).unary(Handler(handler), request).await
     }
 
     async fn stream_infer(&self, request: Request<Incoming>) -> Answer {
         let limit = self.data.most_body_bytes();
         // Between two messages any time may pass; the connection's pings tell whether the client is there.
-        let (request, memory) = Inbound::wrap(request, self.data.bodies.share(), None);
+        let (request, memory) = self.inbound(request, Awaited::WithinMessages);
         let handler = |request: tonic::Request<Streaming<Received>>| {
             let stream = infer::stream(
                 Arc::clone(&self.data),
@@ -221,7 +229,7 @@ impl Call {
             );
             ready(Ok(tonic::Response::new(stream)))
         };
-        self.grpc(InferCodec::new(memory), limit).streaming(Handler(handler), request).await
+        self.grpc(InferCodec::new(memory, self.data.limits), limit).streaming(Handler(handler), request).await
     }
 
     async fn watch(&self, request: Request<Incoming>) -> Answer {
@@ -229,12 +237,12 @@ impl Call {
             let stream = health::watch(Arc::clone(&self.data), request.into_inner());
             ready(Ok(tonic::Response::new(stream)))
         };
-        let (request, _) = self.small(request);
+        let (request, _) = self.inbound(request, Awaited::Always);
         self.grpc(ProstCodec::new(), SMALL).server_streaming(Handler(handler), request).await
     }
 
-    fn small(&self, request: Request<Incoming>) -> (Request<Inbound>, Arc<Mutex<Share>>) {
-        Inbound::wrap(request, self.data.bodies.share(), Some(self.data.bodies.read_timeout()))
+    fn inbound(&self, request: Request<Incoming>, awaited: Awaited) -> (Request<Inbound>, Arc<Mutex<Share>>) {
+        Inbound::wrap(request, self.data.bodies.share(), self.data.bodies.read_timeout(), awaited)
     }
 
     fn grpc<C: Codec>(&self, codec: C, limit: usize) -> Grpc<C> {

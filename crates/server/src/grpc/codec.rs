@@ -4,6 +4,7 @@ use std::marker::PhantomData;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Buf;
+use modelwright_protocol::Limits;
 use modelwright_protocol::grpc::decoded_bytes;
 use modelwright_protocol::grpc::inference::ModelInferRequest;
 use prost::Message;
@@ -24,13 +25,14 @@ pub(super) struct Received {
 /// Reads requests and writes answers of a type.
 pub(super) struct InferCodec<R> {
     buffered: Arc<Mutex<Share>>,
+    limits: Limits,
     answers: PhantomData<fn(R)>,
 }
 
 impl<R> InferCodec<R> {
     /// `buffered` is what the messages hold that are on their way.
-    pub(super) const fn new(buffered: Arc<Mutex<Share>>) -> Self {
-        Self { buffered, answers: PhantomData }
+    pub(super) const fn new(buffered: Arc<Mutex<Share>>, limits: Limits) -> Self {
+        Self { buffered, limits, answers: PhantomData }
     }
 }
 
@@ -45,7 +47,7 @@ impl<R: Message + 'static> Codec for InferCodec<R> {
     }
 
     fn decoder(&mut self) -> InferDecoder {
-        InferDecoder(Arc::clone(&self.buffered))
+        InferDecoder { buffered: Arc::clone(&self.buffered), limits: self.limits }
     }
 }
 
@@ -61,7 +63,10 @@ impl<R: Message> Encoder for InferEncoder<R> {
     }
 }
 
-pub(super) struct InferDecoder(Arc<Mutex<Share>>);
+pub(super) struct InferDecoder {
+    buffered: Arc<Mutex<Share>>,
+    limits: Limits,
+}
 
 impl Decoder for InferDecoder {
     type Item = Received;
@@ -71,12 +76,14 @@ impl Decoder for InferDecoder {
         let length = buffer.remaining();
         // What is held for the buffer goes to the message: with two shares, no request would ever be alone. What stays in
         // the buffer is at most the rest of one frame, and is counted with the next message.
-        let mut buffered = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut buffered = self.buffered.lock().unwrap_or_else(PoisonError::into_inner);
         let nothing = buffered.empty();
         let mut memory = std::mem::replace(&mut *buffered, nothing);
         drop(buffered);
         // The message, and its tensors beside it.
-        let most = length.saturating_mul(2).saturating_add(decoded_bytes(buffer.chunk()));
+        let decoded =
+            decoded_bytes(buffer.chunk(), &self.limits).map_err(|error| status::of_protocol(&error))?;
+        let most = length.saturating_mul(2).saturating_add(decoded);
         memory.grow_to(most).map_err(status::overloaded)?;
         let message = ModelInferRequest::decode(buffer).map_err(|error| {
             Status::invalid_argument(format!("the message is no ModelInferRequest: {error}"))

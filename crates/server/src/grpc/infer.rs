@@ -120,6 +120,7 @@ async fn answer(
     deadline: Option<Instant>,
     parent: Option<&Parent>,
 ) -> ModelStreamInferResponse {
+    let _in_flight = data.phase.begin_message();
     let mut count = Count::new(Arc::clone(data), Label::GrpcStreamInfer, parent);
     let id = received.message.id.clone();
     let answered = trace::within(count.span.as_ref(), pin!(infer(data, received, deadline, &count))).await;

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use modelwright_protocol::v1::View;
-use modelwright_protocol::{Signature, Tensor};
+use modelwright_protocol::{Signature, Tensor, TensorMetadata};
 
 use super::PayloadLogError;
 
@@ -47,8 +47,13 @@ impl Redaction {
         let mut redaction = Self::default();
         let columns = view.map_or(&[][..], View::columns);
         for name in names {
-            if signature.inputs.iter().chain(&signature.outputs).any(|tensor| tensor.name == *name) {
+            let is_among = |tensors: &[TensorMetadata]| tensors.iter().any(|tensor| tensor.name == *name);
+            let (is_input, is_output) = (is_among(&signature.inputs), is_among(&signature.outputs));
+            if is_input || is_output {
                 redaction.tensors.insert(name.clone());
+            }
+            // An output may be called like a column, which is then hidden as well.
+            if is_input || (is_output && columns.iter().all(|column| column.name != *name)) {
                 continue;
             }
             let position = columns.iter().position(|column| column.name == *name);
@@ -102,7 +107,7 @@ fn unknown<'a>(
 
 #[cfg(test)]
 mod tests {
-    use modelwright_protocol::{Datatype, TensorData, TensorMetadata};
+    use modelwright_protocol::{Datatype, TensorData};
 
     use super::*;
 
@@ -135,6 +140,21 @@ mod tests {
         assert_eq!(redaction.hides(&tensor("other", vec![3], 3)), Hidden::Nothing);
         assert_eq!(redaction.hides(&tensor("features", vec![2, 3], 6)), Hidden::All);
         assert_eq!(redaction.hides(&tensor("features", vec![0, 2], 0)), Hidden::All);
+    }
+
+    #[test]
+    fn column_that_an_output_is_called_like_is_hidden_with_it() {
+        let signature = Signature {
+            inputs: vec![metadata("features", &[-1, 2])],
+            outputs: vec![metadata("prediction", &[-1])],
+        };
+        let schema = br#"{"version":"1","task":"Regression","target":"rent","layout":"Features",
+            "columns":[{"name":"rooms","type":"Numeric"},{"name":"prediction","type":"Numeric"}]}"#;
+        let view = View::from_schema(schema, &signature).unwrap();
+        let redaction = Redaction::of(&names(&["prediction"]), &signature, Some(&view)).unwrap();
+        let columns = Hidden::Columns { width: 2, positions: [1].into(), names: names(&["prediction"]) };
+        assert_eq!(redaction.hides(&tensor("features", vec![3, 2], 6)), columns);
+        assert_eq!(redaction.hides(&tensor("prediction", vec![3], 3)), Hidden::All);
     }
 
     #[test]

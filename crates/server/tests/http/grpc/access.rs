@@ -36,6 +36,12 @@ async fn calls_need_a_key_and_are_limited_by_client() {
     let status = infer(&mut client, "x-api-key", "shop-key").await.unwrap_err();
     assert_eq!(status.code(), Code::ResourceExhausted);
     assert!(status.metadata().contains_key("grpc-retry-pushback-ms"), "{status:?}");
+    // As over HTTP: 401 three times, and 429.
+    let metrics = server.admin("/metrics").await.body;
+    for (route, count) in [("grpc_infer", 3), ("grpc_server_metadata", 1)] {
+        let line = format!("route=\"{route}\",code=\"4xx\"}} {count}\n");
+        assert!(metrics.contains(&line), "{line}: {metrics}");
+    }
     infer(&mut client, "x-api-key", "lab-key").await.unwrap();
     let live: ServerLiveResponse = client.call("ServerLive", ServerLiveRequest {}).await.unwrap();
     assert!(live.live);

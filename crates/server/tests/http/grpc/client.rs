@@ -5,7 +5,10 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use futures::StreamExt;
 use http::uri::PathAndQuery;
+use http_body_util::StreamBody;
+use hyper::body::Frame;
 use hyper::client::conn::http2::{SendRequest, handshake};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use modelwright_protocol::grpc::inference::model_infer_request::InferInputTensor;
@@ -40,7 +43,7 @@ impl Service<http::Request<Body>> for Connection {
 
 /// A client with one connection. Clones share it.
 #[derive(Clone)]
-pub(crate) struct Client(pub(crate) tonic::client::Grpc<Connection>);
+pub(crate) struct Client(pub(crate) tonic::client::Grpc<Connection>, SocketAddr, Connection);
 
 impl Client {
     pub(crate) async fn connect(address: SocketAddr) -> Self {
@@ -49,8 +52,9 @@ impl Client {
         let (sender, connection) = handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
         tokio::spawn(connection);
         let origin = format!("http://{address}").parse().unwrap();
-        let grpc = tonic::client::Grpc::with_origin(Connection(sender), origin);
-        Self(grpc.max_decoding_message_size(usize::MAX))
+        let connection = Connection(sender);
+        let grpc = tonic::client::Grpc::with_origin(connection.clone(), origin);
+        Self(grpc.max_decoding_message_size(usize::MAX), address, connection)
     }
 
     pub(crate) async fn of(server: &TestServer) -> Self {
@@ -78,6 +82,21 @@ impl Client {
 
     pub(crate) async fn infer(&mut self, request: ModelInferRequest) -> Result<ModelInferResponse, Status> {
         self.call("ModelInfer", request).await
+    }
+
+    /// A call whose bytes are what they are; the answer's body with its status behind it.
+    pub(crate) async fn bytes(
+        &mut self,
+        path: &str,
+        pieces: impl futures::Stream<Item = Bytes> + Send + 'static,
+    ) -> http::Response<hyper::body::Incoming> {
+        let pieces = pieces.map(|piece| Ok::<_, Status>(Frame::data(piece)));
+        let request = http::Request::post(format!("http://{}{path}", self.1))
+            .header("content-type", "application/grpc")
+            .header("te", "trailers")
+            .body(Body::new(StreamBody::new(pieces)))
+            .unwrap();
+        self.2.call(request).await.unwrap()
     }
 
     /// Many messages in, many out.

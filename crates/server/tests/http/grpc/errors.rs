@@ -57,6 +57,17 @@ async fn a_message_over_the_bound_is_out_of_range_and_one_that_is_none_invalid()
 }
 
 #[tokio::test]
+async fn too_many_inputs_are_refused_before_they_are_decoded() {
+    let server = TestServer::start(&["add"]).await;
+    let mut client = Client::of(&server).await;
+    // Two bytes each, of which three hundred are made.
+    let request = ModelInferRequest { inputs: vec![input("", "", &[]); 1 << 20], ..add() };
+    let status = client.infer(request).await.unwrap_err();
+    let message = "inputs: more than 4096 inputs; send a smaller request";
+    assert_eq!((status.code(), status.message()), (Code::InvalidArgument, message));
+}
+
+#[tokio::test]
 async fn a_bound_of_a_model_is_its_own() {
     let server = TestServer::start(&["add"]).await;
     server.registry.ready("small", load(&load_request("add")).with_max_body_bytes(10));

@@ -1,9 +1,11 @@
 //! Tensors in both forms, and streams.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::{StreamExt, stream};
+use http_body_util::BodyExt;
 use modelwright_protocol::grpc::inference::model_infer_request::InferRequestedOutputTensor;
 use modelwright_protocol::grpc::inference::{
     InferTensorContents, ModelInferRequest, ModelInferResponse, ModelStreamInferResponse,
@@ -11,8 +13,8 @@ use modelwright_protocol::grpc::inference::{
 use tonic::Code;
 use tonic::codec::CompressionEncoding;
 
-use super::client::{Client, add, input, singles, typed_add};
-use crate::harness::TestServer;
+use super::client::{Client, add, input, singles, slow, typed_add};
+use crate::harness::{ENDLESS, TestServer, config, until};
 
 const STREAM: &str = "/inference.GRPCInferenceService/ModelStreamInfer";
 
@@ -155,6 +157,49 @@ async fn a_stream_answers_in_order_and_outlives_an_error() {
         assert_eq!(answer.raw_output_contents[0], singles(&[f32::from(number) + 10.0, 20.5]));
     }
     assert!(answers.next().await.is_none());
+}
+
+#[tokio::test]
+async fn a_message_of_a_stream_comes_in_time_once_it_has_begun() {
+    let mut config = config();
+    config.bounds.body_read_timeout = Duration::from_millis(200);
+    let server = TestServer::start_with(config, &["add"]).await;
+    let mut client = Client::of(&server).await;
+    // Idle for longer than a message may take, between messages.
+    let late = stream::once(tokio::time::sleep(Duration::from_millis(500))).map(|()| add());
+    let requests = stream::iter([add()]).chain(late);
+    let mut answers = client.stream::<_, ModelStreamInferResponse>(STREAM, requests).await;
+    assert_eq!(answers.next().await.unwrap().unwrap().error_message, "");
+    assert_eq!(answers.next().await.unwrap().unwrap().error_message, "");
+    // Of 64 MiB a thousand bytes.
+    let pieces = [Bytes::from_static(&[0, 4, 0, 0, 0]), Bytes::from(vec![0; 1000])];
+    let answer = client.bytes(STREAM, stream::iter(pieces).chain(stream::pending())).await;
+    let ended = tokio::time::timeout(Duration::from_secs(10), answer.into_body().collect()).await;
+    let trailers = ended.unwrap().unwrap().trailers().cloned().unwrap();
+    assert_eq!(trailers["grpc-status"], "4", "{trailers:?}");
+}
+
+#[tokio::test]
+async fn streams_that_are_idle_are_no_requests_in_flight() {
+    let server = TestServer::start(&["add", "slow"]).await;
+    let mut client = Client::of(&server).await;
+    let in_flight = async |count: &str| {
+        let line = format!("modelwright_requests_in_flight {count}\n");
+        until(async || server.admin("/metrics").await.body.contains(&line)).await;
+    };
+    let requests = stream::iter([slow(ENDLESS)]);
+    let working = client.stream::<_, ModelStreamInferResponse>(STREAM, requests).await;
+    in_flight("1").await;
+    let reflection = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo";
+    let idle = [
+        client.bytes(STREAM, stream::pending()).await,
+        client.bytes(reflection, stream::pending()).await,
+        client.bytes("/grpc.health.v1.Health/Watch", stream::iter([Bytes::from_static(&[0; 5])])).await,
+    ];
+    in_flight("1").await;
+    drop(working);
+    in_flight("0").await;
+    drop(idle);
 }
 
 #[tokio::test]

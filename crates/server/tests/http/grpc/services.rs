@@ -87,6 +87,18 @@ async fn the_index_lists_the_models_and_nobody_changes_it() {
 }
 
 #[tokio::test]
+async fn reflection_that_is_left_open_does_not_hold_up_the_end() {
+    let server = TestServer::start(&[]).await;
+    let mut client = Client::of(&server).await;
+    let mut answers = Vec::new();
+    for version in ["v1", "v1alpha"] {
+        let path = format!("/grpc.reflection.{version}.ServerReflection/ServerReflectionInfo");
+        answers.push(client.bytes(&path, stream::pending()).await);
+    }
+    assert_eq!(server.begin_shutdown().wait().await.abandoned, 0);
+}
+
+#[tokio::test]
 async fn reflection_lists_the_services_in_both_versions() {
     let server = TestServer::start(&[]).await;
     let mut client = Client::of(&server).await;
