@@ -117,6 +117,8 @@ fn container_of_the_user_trains_once_and_what_it_made_is_found_again() {
     for key in ["digest", "inputsDigest", "fingerprint", "metrics", "baseline"] {
         assert_eq!(again[key], published[key], "{key}");
     }
+    let claim = fs::read_to_string(pod.store(&format!("provenance/reused-u-1-{id}.json"))).unwrap();
+    assert!(claim.contains("\"modelUid\":\"u-1\"") && claim.contains("\"run\":\"run-1\""), "{claim}");
     // A gate that is stricter now refuses it, and says which revision.
     pod.order["training"]["gate"]["require"][0]["min"] = json!(0.99);
     let refused = pod.run("fetch").expect_code(78).outcome();
@@ -209,13 +211,13 @@ fn order_that_is_for_the_built_in_trainer_or_damaged_is_refused() {
 #[test]
 fn nodes_after_the_first_leave_the_result_to_it() {
     let pod = Pod::new();
+    let outcome = finish(pod.command("fetch").env("PET_NODE_RANK", "1")).expect_code(0).outcome();
+    assert_eq!(outcome["reason"], "Fetched");
+    assert!(pod.ml("data/train/rows.csv").is_file());
     for step in ["check", "publish"] {
         let outcome = finish(pod.command(step).env("PET_NODE_RANK", "1")).expect_code(0).outcome();
         assert_eq!((&outcome["ok"], &outcome["reason"]), (&json!(true), &json!("NotFirst")));
     }
-    let outcome = finish(pod.command("fetch").env("PET_NODE_RANK", "1")).expect_code(0).outcome();
-    assert_eq!(outcome["reason"], "Fetched");
-    assert!(pod.ml("data/train/rows.csv").is_file());
     finish(pod.command("check").env("PET_NODE_RANK", "first")).expect_code(64);
 }
 
@@ -243,6 +245,52 @@ fn first_node_publishes_when_every_node_has_trained_to_its_end() {
     assert!(first.wait().unwrap().success());
     assert!(pod.store("revisions").exists() && pod.store("inputs").exists());
     assert!(!pod.store("runs/run-1/gang/1/1").exists(), "what they said is deleted");
+}
+
+#[test]
+fn nodes_that_had_other_data_than_the_first_publish_nothing_until_all_have_the_same() {
+    let mut pod = Pod::new();
+    pod.order["training"]["container"]["nodes"] = json!(2);
+    let second = |pod: &Pod| {
+        for step in ["fetch", "publish"] {
+            finish(pod.command(step).env("PET_NODE_RANK", "1")).expect_code(0);
+        }
+    };
+    second(&pod);
+    pod.bench.write("data/rows.csv", "a,b\n5,6\n");
+    pod.run("fetch").expect_code(0);
+    pod.train(0.97);
+    pod.run("check").expect_code(0);
+    let outcome = pod.run("publish").expect_code(75).outcome();
+    assert_eq!(outcome["reason"], "DataDiffers");
+    assert!(outcome["message"].as_str().unwrap().contains("that of node 1"), "{outcome}");
+    assert!(!pod.store("revisions").exists());
+
+    pod.next_attempt();
+    second(&pod);
+    pod.run("fetch").expect_code(0);
+    pod.train(0.97);
+    pod.run("check").expect_code(0);
+    pod.run("publish").expect_code(0);
+}
+
+#[test]
+fn folders_that_are_renamed_are_other_inputs_and_their_checkpoint_is_not_gone_on_from() {
+    let mut pod = Pod::new();
+    let before = pod.run("fetch").expect_code(0).outcome()["inputsDigest"].clone();
+    let (agent, _) = agent(&pod);
+    fs::write(pod.ml("checkpoints/state"), "learnt").unwrap();
+    until(|| pod.store("runs/run-1/checkpoints/0000000001.json").exists());
+    agent.terminate().expect_code(0);
+
+    pod.next_attempt();
+    fs::rename(pod.bench.path("data/more"), pod.bench.path("data/other")).unwrap();
+    assert_ne!(pod.run("fetch").expect_code(0).outcome()["inputsDigest"], before);
+    assert!(!pod.ml("checkpoints/state").exists());
+    fs::rename(pod.bench.path("data/other"), pod.bench.path("data/more")).unwrap();
+    pod.next_attempt();
+    assert_eq!(pod.run("fetch").expect_code(0).outcome()["inputsDigest"], before);
+    assert!(pod.ml("checkpoints/state").exists());
 }
 
 /// A free port of this machine.

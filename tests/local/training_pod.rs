@@ -160,9 +160,15 @@ fn pod_trains_once_and_gives_the_revision_that_run_gives() {
     }
     assert!(!pods.store("runs/run-1/checkpoints").exists(), "checkpoints are gone");
 
+    // As if the pod had been lost before it deleted them.
+    let left = pods.store("runs/run-1/checkpoints");
+    std::fs::create_dir_all(&left).unwrap();
+    std::fs::write(left.join("0000000001.json"), "{}").unwrap();
     let again = pods.train();
     let outcome = again.expect_code(0).outcome();
     assert_eq!((&outcome["ok"], &outcome["reason"]), (&json!(true), &json!("Reused")));
+    assert!(!left.join("0000000001.json").exists(), "checkpoints are gone");
+    assert!(pods.store(&format!("provenance/reused-u-1-{id}.json")).is_file());
     for key in ["digest", "inputsDigest", "fingerprint", "metrics", "baseline"] {
         assert!(!outcome[key].is_null() && outcome[key] == first[key], "{key}: {outcome}");
     }

@@ -28,7 +28,7 @@ use crate::folder::Folder;
 use crate::progress::Transfer;
 use crate::store::{Put, Source, Store, blocking};
 use crate::verify::open_file;
-use crate::{Connection, Error, Hasher, Limits, NoProgress, RelativePath, SourceUri};
+use crate::{Connection, Digest, Error, Hasher, Limits, NoProgress, RelativePath, SourceUri};
 
 pub use self::restore::{Restored, restore};
 
@@ -52,12 +52,13 @@ pub struct Pushed {
 ///
 /// Files that the store has already are not uploaded again. Links, devices and the like are left out, as are names that
 /// begin with `.modelwright-`. A file that is written meanwhile is [`Error::SourceChanged`]: nothing new is visible then.
-/// An empty folder leaves the store as it is.
+/// An empty folder leaves the store as it is. `inputs` is the key of what the training is made from, where that is known.
 pub async fn push(
     prefix: &SourceUri,
     connection: &Connection,
     run: &str,
     folder: &Path,
+    inputs: Option<Digest>,
 ) -> Result<Pushed, Error> {
     let (store, limits) = (open(prefix, connection, run)?, connection.limits);
     let path = folder.to_owned();
@@ -69,7 +70,7 @@ pub async fn push(
         bytes: local.entries.iter().map(|entry| entry.size).sum(),
         bytes_written: 0,
     };
-    let document = Document::new(local.entries);
+    let document = Document::new(local.entries, inputs);
     if document.files.is_empty() || newest_is(&store, &place, &document).await? {
         return Ok(pushed);
     }

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use crate::revisions::published_manifest;
 use crate::store::{Put, Store};
 use crate::{Connection, Digest, Error, MANIFEST_FILE, Manifest, RelativePath, SourceUri};
 
@@ -84,10 +85,7 @@ pub async fn write(
     manifest: &Manifest,
     run: &Run,
 ) -> Result<(), Error> {
-    if run.id.contains('/') {
-        return Err(Error::UnsafePath { path: run.id.clone(), problem: "the id of a run is one component" });
-    }
-    let path = format!("provenance/{}", RelativePath::new(&format!("{}.json", run.id))?);
+    let path = path(&run.id)?;
     let bytes = Bytes::from(statement(manifest, run)?);
     let store = Store::open(prefix, connection)?;
     match store.put(&path, bytes.clone(), true).await? {
@@ -104,6 +102,30 @@ pub async fn write(
             })
         }
     }
+}
+
+/// Writes the statement of `run`, which found the published revision `digest` instead of making it: whoever made it must not
+/// delete what the Model of `run` serves. What another run of this id has written stays.
+pub async fn write_reuse(
+    prefix: &SourceUri,
+    connection: &Connection,
+    digest: &Digest,
+    run: &Run,
+) -> Result<(), Error> {
+    let path = path(&run.id)?;
+    let store = Store::open(prefix, connection)?;
+    let manifest = published_manifest(&store, digest).await?.ok_or_else(|| {
+        let what = format!("the revision {digest} below {prefix}");
+        Error::SourceNotFound { what }
+    })?;
+    store.put(&path, Bytes::from(statement(&manifest, run)?), true).await.map(drop)
+}
+
+fn path(id: &str) -> Result<String, Error> {
+    if id.contains('/') {
+        return Err(Error::UnsafePath { path: id.to_owned(), problem: "the id of a run is one component" });
+    }
+    Ok(format!("provenance/{}", RelativePath::new(&format!("{id}.json"))?))
 }
 
 #[cfg(test)]

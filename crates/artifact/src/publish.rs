@@ -55,15 +55,15 @@ pub struct Published {
     pub digest: Digest,
     /// The revision's folder in the store; it can be resolved and fetched.
     pub uri: SourceUri,
-    /// Bytes that were uploaded: 0 if the revision was there already.
+    /// Bytes that were uploaded: 0 if the revision was there already, and whole.
     pub bytes_written: u64,
 }
 
 /// Copies the revision in `request.folder` into a store, verified on both sides. A folder that holds another revision
 /// than `request.digest` is [`Error::DigestMismatch`]; nothing is asked of the store then.
 ///
-/// A revision that is there with equal bytes is success; other bytes under its digest are
-/// [`Error::RevisionCollision`].
+/// A revision that is there with equal bytes is success, and files that it lacks are uploaded; other bytes under its digest
+/// are [`Error::RevisionCollision`].
 pub async fn publish(request: &PublishRequest, progress: &dyn Progress) -> Result<Published, Error> {
     let path = request.folder.clone();
     let (folder, manifest) = blocking(move || {
@@ -106,8 +106,7 @@ async fn copy(
     let store = Store::open(prefix, connection)?;
     let publisher = Publisher { store: &store, folder, manifest, digest, progress };
     let bytes_written = if publisher.manifest_is_there().await? {
-        publisher.check_all().await?;
-        0
+        publisher.check_all().await?
     } else {
         publisher.upload_all().await?
     };
@@ -158,15 +157,29 @@ impl Publisher<'_> {
         }
     }
 
-    /// Reads back every file of a published revision.
-    async fn check_all(&self) -> Result<(), Error> {
+    /// Reads back every file of a published revision. One that is not there is uploaded: somebody deleted it, and what a
+    /// revision needs cannot be had from elsewhere.
+    async fn check_all(&self) -> Result<u64, Error> {
+        let (mut written, mut whole) = (0, true);
         for (path, entry) in self.manifest.files() {
             let key = self.key(path.as_str());
-            if !self.holds(&key, entry).await? {
-                return Err(self.collision(&key));
+            if self.holds(&key, entry).await? {
+                continue;
             }
+            match self.store.head(&key).await {
+                Err(Error::SourceNotFound { .. }) => {}
+                Err(error) => return Err(error),
+                Ok(_) => return Err(self.collision(&key)),
+            }
+            let source = self.source(path, *entry).await?;
+            written += self.upload(&key, source, path, entry).await?;
+            whole = false;
         }
-        Ok(())
+        // Where the revision is being deleted, the manifest went first, and files that were seen went after it.
+        if !whole && !self.manifest_is_there().await? {
+            written += self.upload_all().await?;
+        }
+        Ok(written)
     }
 
     async fn upload_all(&self) -> Result<u64, Error> {

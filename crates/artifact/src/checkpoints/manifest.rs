@@ -16,6 +16,9 @@ pub(super) struct Document {
     contract: String,
     /// In order of paths.
     pub(super) files: Vec<Entry>,
+    /// The key of what the training is made from, where whoever pushes knows it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    inputs: Option<Digest>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,8 +29,13 @@ pub(super) struct Entry {
 }
 
 impl Document {
-    pub(super) fn new(files: Vec<Entry>) -> Self {
-        Self { contract: CONTRACT.to_owned(), files }
+    pub(super) fn new(files: Vec<Entry>, inputs: Option<Digest>) -> Self {
+        Self { contract: CONTRACT.to_owned(), files, inputs }
+    }
+
+    /// Whether it is known to be of a training from other inputs.
+    pub(super) fn is_of_others(&self, inputs: Option<Digest>) -> bool {
+        self.inputs.zip(inputs).is_some_and(|(there, wanted)| there != wanted)
     }
 
     pub(super) fn digests(&self) -> BTreeSet<Digest> {

@@ -11,7 +11,7 @@ use crate::inspect::Inspector;
 use crate::path::RESERVED_PREFIX;
 use crate::store::{Store, blocking};
 use crate::stream::{Target, stream};
-use crate::{Connection, Error, SourceUri};
+use crate::{Connection, Digest, Error, SourceUri};
 
 /// A checkpoint that was restored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,7 +25,8 @@ pub struct Restored {
 }
 
 /// Brings the newest whole checkpoint of `run` below `prefix` into `into`, which is made if it is missing; `None` if there
-/// is none. Files appear under their names when all of them are there and have the right sha256.
+/// is none. Files appear under their names when all of them are there and have the right sha256. Checkpoints that say that they
+/// are of other `inputs` are passed over: what was learnt of other data must not count as learnt of these.
 ///
 /// A store that cannot be reached is an error: it says nothing of what it holds.
 pub async fn restore(
@@ -33,12 +34,16 @@ pub async fn restore(
     connection: &Connection,
     run: &str,
     into: &Path,
+    inputs: Option<Digest>,
 ) -> Result<Option<Restored>, Error> {
     let store = open(prefix, connection, run)?;
     let place = Place::list(&store, &connection.limits).await?;
     for (number, file) in place.manifests.iter().rev() {
         let what = store.describe(&file.path);
         let problem = match Document::read(&store, &file.path).await? {
+            Ok(document) if document.is_of_others(inputs) => {
+                "it is of a training from other inputs".to_owned()
+            }
             Ok(document) => match bring(&store, &place, &document, into).await {
                 Ok(()) => {
                     let bytes = document.files.iter().map(|entry| entry.size).sum();

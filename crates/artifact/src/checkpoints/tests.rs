@@ -1,7 +1,7 @@
 use std::fs;
 
 use super::*;
-use crate::{AccessRules, Digest};
+use crate::AccessRules;
 
 const RUN: &str = "run-1";
 
@@ -27,13 +27,13 @@ impl Fixture {
     }
 
     async fn push(&self) -> Pushed {
-        push(&self.prefix, &self.connection, RUN, self.folder.path()).await.unwrap()
+        push(&self.prefix, &self.connection, RUN, self.folder.path(), None).await.unwrap()
     }
 
     /// The number and what is restored, by path.
     async fn restored(&self) -> Option<(u64, Vec<(String, String)>)> {
         let into = tempfile::tempdir().unwrap();
-        let restored = restore(&self.prefix, &self.connection, RUN, into.path()).await.unwrap()?;
+        let restored = restore(&self.prefix, &self.connection, RUN, into.path(), None).await.unwrap()?;
         let mut paths = Vec::new();
         collect(&Folder::open(into.path()).unwrap(), "", 100, &mut paths).unwrap();
         paths.sort();
@@ -136,10 +136,35 @@ async fn links_and_unfinished_files_of_ours_stay_here() {
 async fn run_is_one_component_and_a_web_server_keeps_nothing() {
     let fixture = Fixture::new();
     for run in ["a/b", "..", ""] {
-        let error = push(&fixture.prefix, &fixture.connection, run, fixture.folder.path()).await.unwrap_err();
+        let error =
+            push(&fixture.prefix, &fixture.connection, run, fixture.folder.path(), None).await.unwrap_err();
         assert_eq!(error.reason(), "UnsafePath", "{run}");
     }
     let web = SourceUri::parse("http://127.0.0.1:1/models/", None).unwrap();
-    let error = restore(&web, &fixture.connection, RUN, fixture.folder.path()).await.unwrap_err();
+    let error = restore(&web, &fixture.connection, RUN, fixture.folder.path(), None).await.unwrap_err();
     assert_eq!(error.reason(), "Unsupported");
+}
+
+#[tokio::test]
+async fn checkpoint_of_other_inputs_is_passed_over_and_one_that_does_not_say_is_taken() {
+    let fixture = Fixture::new();
+    let (old, new) = (Some(Digest::of(b"old data")), Some(Digest::of(b"new data")));
+    let push = async |inputs| {
+        push(&fixture.prefix, &fixture.connection, RUN, fixture.folder.path(), inputs).await.unwrap()
+    };
+    let into = tempfile::tempdir().unwrap();
+    let restored = async |inputs| {
+        let restored = restore(&fixture.prefix, &fixture.connection, RUN, into.path(), inputs).await.unwrap();
+        restored.map(|restored| restored.number)
+    };
+    fixture.write("state", "learnt");
+    push(None).await;
+    assert_eq!(restored(new).await, Some(1));
+    push(old).await;
+    assert_eq!((restored(new).await, restored(old).await, restored(None).await), (None, Some(2), Some(2)));
+    assert_eq!(
+        (push(new).await.number, restored(new).await),
+        (3, Some(3)),
+        "the same bytes, learnt of these"
+    );
 }

@@ -1,5 +1,7 @@
 //! What data a training read, as one digest.
 
+use std::path::Path;
+
 use serde::Serialize;
 
 use super::DataFile;
@@ -18,19 +20,60 @@ pub fn data_digest(
     let digests = |files: &[DataFile]| files.iter().map(|file| file.sha256.hex()).collect();
     let sets =
         Sets { training: digests(training), validation: validation.map(digests), test: test.map(digests) };
-    let canonical = serde_json_canonicalizer::to_vec(&sets).map_err(|error| Error::Internal {
-        detail: format!("digests of data could not be written: {error}"),
-    })?;
-    Ok(Digest::of(&canonical))
+    sets.digest()
+}
+
+/// A set of files that a program finds by name: the files, and the folder that they were copied into.
+pub type DataTree<'a> = (&'a [DataFile], &'a Path);
+
+/// As [`data_digest`], of data that a program finds by name: the name of a folder may be the class of its files. In the place of
+/// a file's sha256 stands `{"path":"a/b.csv","sha256":"<64 hex>"}`, with its path below the set's folder.
+pub fn data_tree_digest(
+    training: DataTree<'_>,
+    validation: Option<DataTree<'_>>,
+    test: Option<DataTree<'_>>,
+) -> Result<Digest, Error> {
+    let sets = Sets {
+        training: named(training)?,
+        validation: validation.map(named).transpose()?,
+        test: test.map(named).transpose()?,
+    };
+    sets.digest()
+}
+
+fn named((files, folder): DataTree<'_>) -> Result<Vec<Named>, Error> {
+    let named = |file: &DataFile| {
+        let path = file.path.strip_prefix(folder).ok().and_then(Path::to_str).ok_or_else(|| {
+            let detail = format!("{} is not below {}", file.path.display(), folder.display());
+            Error::Internal { detail }
+        })?;
+        Ok(Named { path: path.to_owned(), sha256: file.sha256.hex() })
+    };
+    files.iter().map(named).collect()
 }
 
 #[derive(Serialize)]
-struct Sets {
-    training: Vec<String>,
+struct Named {
+    path: String,
+    sha256: String,
+}
+
+#[derive(Serialize)]
+struct Sets<T> {
+    training: Vec<T>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    validation: Option<Vec<String>>,
+    validation: Option<Vec<T>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    test: Option<Vec<String>>,
+    test: Option<Vec<T>>,
+}
+
+impl<T: Serialize> Sets<T> {
+    fn digest(&self) -> Result<Digest, Error> {
+        let canonical = serde_json_canonicalizer::to_vec(self).map_err(|error| Error::Internal {
+            detail: format!("digests of data could not be written: {error}"),
+        })?;
+        Ok(Digest::of(&canonical))
+    }
 }
 
 #[cfg(test)]
@@ -58,5 +101,24 @@ mod tests {
         assert_eq!(data, of(&[file("x", "1"), file("y", "2")]));
         assert_ne!(data, of(&[two.clone(), one.clone()]));
         assert_ne!(data, data_digest(&[one], Some(&[two]), None).unwrap());
+    }
+
+    #[test]
+    fn names_of_files_and_folders_count_for_programs_that_find_data_by_name() {
+        let tree = |folder: &'static str, paths: [&str; 2]| {
+            let files = paths.map(|path| file(&format!("{folder}/{path}"), path.rsplit('/').next().unwrap()));
+            data_tree_digest((&files, Path::new(folder)), None, None).unwrap()
+        };
+        let hex = |content: &str| Digest::of(content.as_bytes()).hex();
+        let json = format!(
+            r#"{{"training":[{{"path":"cat/1","sha256":"{}"}},{{"path":"dog/2","sha256":"{}"}}]}}"#,
+            hex("1"),
+            hex("2")
+        );
+        let data = tree("/ml/train", ["cat/1", "dog/2"]);
+        assert_eq!(data, Digest::of(json.as_bytes()));
+        assert_eq!(data, tree("/elsewhere", ["cat/1", "dog/2"]));
+        assert_ne!(data, tree("/ml/train", ["dog/1", "cat/2"]));
+        assert!(data_tree_digest((&[file("/ml/x", "1")], Path::new("/ml/train")), None, None).is_err());
     }
 }

@@ -1,5 +1,7 @@
 //! What a uri holds: one file, or a prefix with files.
 
+use std::collections::HashSet;
+
 use futures::{StreamExt as _, TryStreamExt as _};
 
 use super::DataRequest;
@@ -94,12 +96,26 @@ async fn below(store: &Store, request: &DataRequest) -> Result<Vec<RemoteFile>, 
     if found.is_empty() && request.uri.local_path().is_none() {
         return Err(Error::SourceNotFound { what });
     }
+    let found = without_folder_markers(found);
     let data: Vec<&RemoteFile> = found.iter().filter(|file| is_data(&file.path, &request.endings)).collect();
     if data.is_empty() {
         return Err(Error::NoData { what, problem: missing(&found, &request.endings) });
     }
     // A listing says nothing of versions, and some stores write entity tags differently there.
     futures::stream::iter(data).map(|file| store.head(&file.path)).buffered(HEADS_AT_ONCE).try_collect().await
+}
+
+/// Files without the empty objects that consoles and file systems over a bucket leave for folders: `a/` is listed as `a`,
+/// and there is no object of that name.
+fn without_folder_markers(mut files: Vec<RemoteFile>) -> Vec<RemoteFile> {
+    let folders: HashSet<String> = files.iter().flat_map(|file| folders_of(&file.path)).collect();
+    files.retain(|file| file.size != Some(0) || !folders.contains(&file.path));
+    files
+}
+
+/// `a` and `a/b` of `a/b/c`.
+fn folders_of(path: &str) -> impl Iterator<Item = String> {
+    path.match_indices('/').map(|(at, _)| path[..at].to_owned())
 }
 
 /// Whether a file of a prefix is data.
@@ -147,6 +163,28 @@ mod tests {
     #[case("é", false)]
     fn name_says_whether_a_file_is_data(#[case] path: &str, #[case] expected: bool) {
         assert_eq!(is_data(path, &[".csv"]), expected);
+    }
+
+    #[test]
+    fn empty_object_in_the_place_of_a_folder_is_no_file() {
+        let file = |(path, size): (&str, u64)| RemoteFile {
+            path: path.to_owned(),
+            size: Some(size),
+            etag: None,
+            version: None,
+            ranges: true,
+        };
+        let all = [
+            ("cells", 0),
+            ("cells/a", 0),
+            ("cells/a/1.png", 5),
+            ("cells/b", 7),
+            ("cells/b/2.png", 0),
+            ("c", 0),
+        ];
+        let left = without_folder_markers(all.into_iter().map(file).collect());
+        let left: Vec<&str> = left.iter().map(|file| file.path.as_str()).collect();
+        assert_eq!(left, ["cells/a/1.png", "cells/b", "cells/b/2.png", "c"]);
     }
 
     #[test]

@@ -19,7 +19,7 @@ use crate::resolve::check_total;
 use crate::store::blocking;
 use crate::{Connection, Digest, Error, Progress, SourceUri};
 
-pub use digest::data_digest;
+pub use digest::{DataTree, data_digest, data_tree_digest};
 pub use listing::{DataListing, list_data};
 
 /// The most bytes that [`read_tail`] reads.

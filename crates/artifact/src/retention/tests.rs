@@ -204,3 +204,30 @@ fn files(folder: &Path) -> Vec<std::path::PathBuf> {
     }
     found
 }
+
+#[tokio::test]
+async fn revision_that_another_model_found_again_stays_and_the_models_own_reuse_is_no_obstacle() {
+    let place = Place::new();
+    let (first, second) = (place.revision("a", UID, 1), place.revision("b", UID, 2));
+    let request = place.request(Some(0), &[]);
+    let reuse = async |content: &str, uid: &str, finished: &str| {
+        let digest = manifest(content).digest().unwrap();
+        let run = Run {
+            id: format!("reused-{uid}-{}", digest.id()),
+            finished: finished.to_owned(),
+            parameters: BTreeMap::from([(MODEL_UID.to_owned(), uid.to_owned())]),
+            ..Run::default()
+        };
+        crate::provenance::write_reuse(&request.prefix, &request.connection, &digest, &run).await
+    };
+    // The second time tells nothing new.
+    for finished in ["2026-02-01T00:00:00Z", "2026-02-02T00:00:00Z"] {
+        reuse("a", "them", finished).await.unwrap();
+        reuse("b", UID, finished).await.unwrap();
+    }
+    assert_eq!(reuse("c", UID, "").await.unwrap_err().reason(), "SourceNotFound");
+    let deleted = delete_revisions(&request, None).await.unwrap();
+    assert_eq!(deleted.revisions, std::slice::from_ref(&second));
+    assert!(place.has(&format!("revisions/{first}/{MANIFEST_FILE}")));
+    assert!(!place.has(&format!("provenance/reused-{UID}-{second}.json")), "its claims go with it");
+}

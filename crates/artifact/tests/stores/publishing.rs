@@ -101,6 +101,21 @@ async fn other_bytes_under_the_digest_are_a_collision() {
 }
 
 #[tokio::test]
+async fn file_that_a_published_revision_lacks_is_uploaded() {
+    let (folder, manifest) = revision(20_000, 0);
+    let (digest, store) = (manifest.digest().unwrap(), tempfile::tempdir().unwrap());
+    let request = to(store.path(), folder.path());
+    published(&request).await.unwrap();
+    let place = store.path().join("revisions").join(digest.id());
+    let content = fs::read(place.join(MODEL_FILE)).unwrap();
+    fs::remove_file(place.join(MODEL_FILE)).unwrap();
+    assert_eq!(published(&request).await.unwrap().bytes_written, content.len() as u64);
+    assert_eq!(fs::read(place.join(MODEL_FILE)).unwrap(), content);
+    verify(&place, &digest).unwrap();
+    assert_eq!(published(&request).await.unwrap().bytes_written, 0);
+}
+
+#[tokio::test]
 async fn damaged_folder_is_not_published() {
     let (folder, _) = revision(20_000, 0);
     fs::write(folder.path().join(MODEL_FILE), model(20_000, 1)).unwrap();

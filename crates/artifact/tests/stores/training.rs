@@ -120,16 +120,16 @@ async fn newest_checkpoint_is_restored_and_all_are_discarded(#[case] start: Star
     // Large enough for an upload in parts.
     for (number, content) in [(1, model(10, 0)), (2, model(2_000_000, 1))] {
         fs::write(from.path().join("state"), content).unwrap();
-        let pushed = checkpoints::push(&prefix, &connection, "run", from.path()).await.unwrap();
+        let pushed = checkpoints::push(&prefix, &connection, "run", from.path(), None).await.unwrap();
         assert_eq!((pushed.number, pushed.bytes_written), (number, pushed.bytes));
     }
-    let restored = checkpoints::restore(&prefix, &connection, "run", to.path()).await.unwrap().unwrap();
+    let restored = checkpoints::restore(&prefix, &connection, "run", to.path(), None).await.unwrap().unwrap();
     assert_eq!((restored.number, restored.files), (2, 1));
     let read = |folder: &tempfile::TempDir| fs::read(folder.path().join("state")).unwrap();
     assert!(read(&from) == read(&to));
-    assert_eq!(checkpoints::restore(&prefix, &connection, "other", to.path()).await.unwrap(), None);
+    assert_eq!(checkpoints::restore(&prefix, &connection, "other", to.path(), None).await.unwrap(), None);
     for _ in 0..2 {
         checkpoints::discard(&prefix, &connection, "run").await.unwrap();
-        assert_eq!(checkpoints::restore(&prefix, &connection, "run", to.path()).await.unwrap(), None);
+        assert_eq!(checkpoints::restore(&prefix, &connection, "run", to.path(), None).await.unwrap(), None);
     }
 }

@@ -21,7 +21,7 @@ use tokio::time::{sleep, timeout};
 
 use self::checkpoints::Watcher;
 use self::state::State;
-use super::container::{CHECKING, Folders, PUBLISHED, Pod};
+use super::container::{CHECKING, Folders, InputsRecord, PUBLISHED, Pod};
 use crate::arguments::AgentArguments;
 use crate::failure::Failure;
 use crate::signals::Termination;
@@ -75,10 +75,13 @@ async fn watch(
     state: &Arc<State>,
     termination: &mut Termination,
 ) -> Result<Outcome, Failure> {
+    let (store, run, folder) = (pod.store(&arguments.step)?, &pod.order.run, pod.folders.checkpoints());
+    // Only a step of another version leaves none, or none that can be read.
+    let inputs = InputsRecord::read(&pod.folders.records()).ok().map(|record| record.inputs_digest);
     let mut look = Look {
         state: state.clone(),
         folders: pod.folders.clone(),
-        watcher: Watcher::new(pod.store(&arguments.step)?, &pod.order.run, pod.folders.checkpoints()),
+        watcher: Watcher::new(store, run, folder, inputs),
         progress: None,
     };
     loop {
@@ -124,6 +127,7 @@ impl Look {
     /// Until the newest checkpoint is out, and the training had time to begin another.
     async fn finish(&mut self, interval: Duration) {
         let mut quiet = 0;
+        self.watcher.hurry();
         while quiet < QUIET_LOOKS && !self.is_published() {
             sleep(interval).await;
             self.take().await;

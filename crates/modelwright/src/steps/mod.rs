@@ -12,6 +12,7 @@ pub(crate) mod hash_key;
 mod patience;
 pub(crate) mod publish;
 pub(crate) mod resolve;
+mod reuse;
 mod secret;
 pub(crate) mod serve;
 pub(crate) mod train;

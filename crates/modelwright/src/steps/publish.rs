@@ -26,11 +26,11 @@ pub(crate) fn run(arguments: &PublishArguments) -> ProcessExit {
 async fn publish(arguments: &PublishArguments) -> Result<(Outcome, ExitCode), Failure> {
     let pod = Pod::of(&arguments.ml)?;
     let (store, records) = (pod.store(&arguments.step)?, pod.folders.records());
+    let record = InputsRecord::read(&records)?;
     if !pod.is_first() {
-        store.arrive(&pod).await?;
+        store.arrive(&pod, record.inputs_digest).await?;
         return Ok((pod.not_first(), ExitCode::Done));
     }
-    let record = InputsRecord::read(&records)?;
     let verdict = OutputVerdict::read(&records)?.ok_or_else(|| {
         let message = "there is no verdict; run `modelwright check --config` first";
         Failure::new(ExitCode::InputMissing, "RecordMissing", message)
@@ -39,7 +39,7 @@ async fn publish(arguments: &PublishArguments) -> Result<(Outcome, ExitCode), Fa
         return Err(Failure::bug("the verdict is about a training of other inputs"));
     }
     let digest = verdict.manifest.digest()?;
-    store.wait_for_others(&pod).await?;
+    store.wait_for_others(&pod, record.inputs_digest).await?;
     let progress = Terminal::new().transfers_of("publish");
     let out = pod.folders.out();
     let published =

@@ -101,6 +101,19 @@ pub enum FeaturesError {
         /// How many are possible.
         limit: usize,
     },
+    /// Whole numbers as classes that are too large to be told apart.
+    #[error(
+        "the target {} has the class {value}: numbers are read with 32 bits, which do not tell whole numbers from \
+         2^24 on apart; write `type: String` for this column in spec.training.builtin.columns, or `task: \
+         Regression` if it is an amount",
+        quoted(.name)
+    )]
+    ClassNotExact {
+        /// The target.
+        name: String,
+        /// The number as it was read.
+        value: f32,
+    },
     /// A class that the training rows do not have.
     #[error(
         "row {row}: {} is not a class of the target {} in the training data, which has {classes}; leave the \
@@ -226,6 +239,7 @@ crate::reasons::reasons! {
     TargetNotNumeric => "TargetNotNumeric", InvalidConfiguration;
     NotBinary => "NotBinary", InvalidConfiguration;
     TooManyClasses => "TooManyClasses", BadData;
+    ClassNotExact => "ClassNotExact", InvalidConfiguration;
     UnknownClass => "UnknownClass", BadData;
     WeightsWithoutClasses => "WeightsWithoutClasses", InvalidConfiguration;
     WeightOfNoClass => "WeightOfNoClass", InvalidConfiguration;

@@ -16,6 +16,8 @@ pub const MAX_CLASSES: usize = 1000;
 const MAX_NUMERIC_CLASSES: usize = 20;
 /// A number with fewer rows for each value than this is never taken for a class.
 const ROWS_OF_NUMERIC_CLASS: usize = 5;
+/// 2^24: from here on two whole numbers may be read as one. What is read as this may have been written as the next.
+const FIRST_INEXACT: f32 = 16_777_216.0;
 
 /// What is to be predicted, and in which form the network learns it.
 #[derive(Clone, Debug, PartialEq)]
@@ -52,8 +54,12 @@ impl Target {
         if column.values.missing() == column.values.len() {
             return Err(FeaturesError::TargetAllMissing { name: name() });
         }
-        let task = task.unwrap_or_else(|| inferred(&column.values));
+        let wanted = task;
+        let task = wanted.unwrap_or_else(|| inferred(&column.values));
         let target = |classes| Self { name: name(), task, classes, center: 0.0, spread: 1.0 };
+        if wanted != Some(Task::Regression) {
+            check_exact(column, task)?;
+        }
         if task == Task::Regression {
             check_regression(column)?;
             return Ok(target(Vec::new()));
@@ -199,6 +205,20 @@ fn inferred(values: &Values) -> Task {
                 _ => Task::Regression,
             }
         }
+    }
+}
+
+/// Refuses numbers as classes that may be others than are written. Codes that were all read as one number look like a
+/// regression of a constant.
+fn check_exact(column: &Column, task: Task) -> Result<(), FeaturesError> {
+    let Values::Numeric(numbers) = &column.values else { return Ok(()) };
+    let different = different(numbers);
+    let inexact = different.iter().find(|number| number.abs() >= FIRST_INEXACT);
+    match inexact {
+        Some(value) if task != Task::Regression || different.len() == 1 => {
+            Err(FeaturesError::ClassNotExact { name: column.name.clone(), value: *value })
+        }
+        _ => Ok(()),
     }
 }
 

@@ -54,12 +54,14 @@ pub fn prepare(request: &Request) -> Result<Prepared, Error> {
         evaluate::parse_monitor(&stopping.monitor, Some(target.task))?;
     }
     let summary = summary(&table);
-    let (training, validation) = match &request.validation {
-        Some(files) => {
-            let other = read_like(files, &table, spec, "the validation data", &mut notes)?;
-            (table, other)
-        }
-        None => split(&table, &target, spec)?,
+    let (training, validation) = if let Some(files) = &request.validation {
+        let other = read_like(files, &table, spec, "the validation data", &mut notes)?;
+        (table, other)
+    } else {
+        let parts = split(&table, &target, spec)?;
+        // It would be held beside its parts while they are encoded, which the estimate does not count.
+        drop(table);
+        parts
     };
     let test = match &request.test {
         Some(files) => Some(read_like(files, &training, spec, "the test data", &mut notes)?),

@@ -3,10 +3,13 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use arrow_array::{ArrayRef, Float32Array, Int64Array, RecordBatch};
 use modelwright_api::training::{DataFormat, Training};
 use modelwright_artifact::Digest;
+use parquet::arrow::ArrowWriter;
 use rstest::rstest;
 use serde::Deserialize;
 use serde_json::json;
@@ -198,4 +201,44 @@ fn one_hot_rows_that_do_not_fit_into_memory_are_refused() {
     let error = prepare(&Request { memory: 1_000, ..request(&data, None, spec) }).err().unwrap();
     assert_eq!(error.reason(), "DataTooLarge");
     assert!(error.to_string().contains("1000"), "{error}");
+}
+
+#[rstest]
+#[case::csv(DataFormat::Csv)]
+#[case::parquet(DataFormat::Parquet)]
+fn codes_that_are_too_long_for_numbers_are_classes_as_texts_only(#[case] format: DataFormat) {
+    let folder = tempfile::tempdir().unwrap();
+    let codes: Vec<i64> = (0..40).map(|row| if row % 2 == 0 { 100_000_001 } else { 100_000_003 }).collect();
+    let path = match format {
+        DataFormat::Csv => csv_of_codes(folder.path(), &codes),
+        DataFormat::Parquet => parquet_of_codes(folder.path(), &codes),
+    };
+    let data = json!({"source": {"uri": "file:codes"}, "target": "code"});
+    let mut request = request(&path, None, json!({"data": data.clone()}));
+    request.training.format = format;
+    let error = prepare(&request).err().unwrap();
+    assert_eq!(error.reason(), "ClassNotExact", "{error}");
+
+    let columns = json!({"columns": [{"name": "code", "type": "String"}]});
+    let spec: Training = serde_json::from_value(json!({"data": data, "builtin": columns})).unwrap();
+    let prepared = prepare(&Request { spec: spec.resolved(), ..request }).unwrap();
+    assert_eq!(prepared.target.classes, ["100000001", "100000003"]);
+}
+
+fn csv_of_codes(folder: &Path, codes: &[i64]) -> PathBuf {
+    let rows: Vec<String> = codes.iter().enumerate().map(|(row, code)| format!("{row}.5,{code}\n")).collect();
+    let path = folder.join("codes.csv");
+    fs::write(&path, format!("x,code\n{}", rows.concat())).unwrap();
+    path
+}
+
+fn parquet_of_codes(folder: &Path, codes: &[i64]) -> PathBuf {
+    let x: ArrayRef = Arc::new(Float32Array::from_iter_values((0..codes.len()).map(|row| row as f32 + 0.5)));
+    let code: ArrayRef = Arc::new(Int64Array::from(codes.to_vec()));
+    let batch = RecordBatch::try_from_iter([("x", x), ("code", code)]).unwrap();
+    let path = folder.join("codes.parquet");
+    let mut writer = ArrowWriter::try_new(fs::File::create(&path).unwrap(), batch.schema(), None).unwrap();
+    writer.write(&batch).unwrap();
+    writer.close().unwrap();
+    path
 }

@@ -10,7 +10,7 @@ use modelwright_api::free_form::FreeForm;
 use modelwright_api::training::order::TrainingOrder;
 use modelwright_api::training::{DataFormat, DataSource, TrainingContainer};
 use modelwright_artifact::data::{
-    DataFile, DataListing, DataRequest, data_digest, fetch_data_tree, list_data,
+    DataFile, DataListing, DataRequest, data_tree_digest, fetch_data_tree, list_data,
 };
 use modelwright_artifact::provenance::Dependency;
 use modelwright_artifact::{Digest, checkpoints, inputs, published_file};
@@ -22,6 +22,7 @@ use serde::Serialize;
 use super::{InputsRecord, OutputStore, Pod, Reader};
 use crate::arguments::StepArguments;
 use crate::failure::Failure;
+use crate::steps::reuse;
 use crate::terminal::Terminal;
 
 /// The most bytes of a published `metrics.json`.
@@ -50,7 +51,7 @@ pub(in crate::steps) async fn fetch(
         return known_revision(&pod, &store, &record, digest).await;
     }
     record.write(&pod.folders.records())?;
-    let restored = restore(&pod, &store).await?;
+    let restored = restore(&pod, &store, record.inputs_digest).await?;
     let bytes: u64 = sets.iter().filter_map(|(_, listing)| listing.total_bytes()).sum();
     let message = format!("{} files of data{restored}", record.files.len());
     tracing::info!(inputs = %record.inputs_digest, bytes, "{message}");
@@ -137,7 +138,9 @@ async fn bring(
         fetched.insert(set.name, files.map_err(|error| set.reader.explain(error))?);
     }
     let of = |name: &str| fetched.get(name).map(Vec::as_slice);
-    let data = data_digest(of("train").unwrap_or_default(), of("validation"), of("test"))?;
+    let folders = ["train", "validation", "test"].map(|name| (name, pod.folders.data(name)));
+    let [training, validation, test] = folders.each_ref().map(|(name, folder)| Some((of(name)?, &**folder)));
+    let data = data_tree_digest(training.unwrap_or((&[], &folders[0].1)), validation, test)?;
     let spec = settings_digest(pod.container()?, pod.order.retrain_at.as_deref())?;
     let dependency = |file: &DataFile| Dependency {
         uri: file.name.clone(),
@@ -199,6 +202,8 @@ async fn known_revision(
         None => Measured::default(),
     };
     if pod.is_first() {
+        let claimed = reuse::claim(&pod.order, &store.prefix, &store.connection, &digest).await;
+        claimed.map_err(|error| store.explain(error))?;
         // Left where the attempt that published was lost before it was done.
         store.discard_checkpoints(&pod.order.run).await;
     }
@@ -224,12 +229,12 @@ async fn known_revision(
 }
 
 /// Brings the newest checkpoint of the run back; says so.
-async fn restore(pod: &Pod, store: &OutputStore) -> Result<String, Failure> {
+async fn restore(pod: &Pod, store: &OutputStore, inputs: Digest) -> Result<String, Failure> {
     if !pod.is_first() {
         return Ok(String::new());
     }
     let (run, into) = (&pod.order.run, pod.folders.checkpoints());
-    let restored = checkpoints::restore(&store.prefix, &store.connection, run, &into).await;
+    let restored = checkpoints::restore(&store.prefix, &store.connection, run, &into, Some(inputs)).await;
     Ok(restored.map_err(|error| store.explain(error))?.map_or_else(String::new, |restored| {
         format!(", and checkpoint {} with {} files", restored.number, restored.files)
     }))

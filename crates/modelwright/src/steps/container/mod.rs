@@ -14,7 +14,7 @@ use modelwright_api::Outcome;
 use modelwright_api::contract::{ExitCode, environment as variables};
 use modelwright_api::training::TrainingContainer;
 use modelwright_api::training::order::{MAX_ORDER_BYTES, TrainingOrder};
-use modelwright_artifact::{Connection, Credentials, Error, Retry, SourceUri, checkpoints, gang};
+use modelwright_artifact::{Connection, Credentials, Digest, Error, Retry, SourceUri, checkpoints, gang};
 
 pub(super) use self::records::InputsRecord;
 use crate::arguments::{MlArguments, StepArguments};
@@ -194,15 +194,16 @@ impl OutputStore {
         }
     }
 
-    /// Says that this pod, which is not the first, has trained to its end.
-    pub(super) async fn arrive(&self, pod: &Pod) -> Result<(), Failure> {
-        let order = &pod.order;
-        let said = gang::arrive(&self.prefix, &self.connection, &order.run, order.attempt, pod.rank).await;
+    /// Says that this pod, which is not the first, has trained to its end, and from what.
+    pub(super) async fn arrive(&self, pod: &Pod, inputs: Digest) -> Result<(), Failure> {
+        let (run, attempt) = (&pod.order.run, pod.order.attempt);
+        let said = gang::arrive(&self.prefix, &self.connection, run, attempt, pod.rank, inputs).await;
         said.map_err(|error| self.explain(error))
     }
 
     /// Waits until every other pod that trained with this one has trained to its end. One that is lost ends the Job, and so this.
-    pub(super) async fn wait_for_others(&self, pod: &Pod) -> Result<(), Failure> {
+    /// Pods that had other `inputs`, because data was replaced while they fetched it, fail the attempt.
+    pub(super) async fn wait_for_others(&self, pod: &Pod, inputs: Digest) -> Result<(), Failure> {
         let (run, attempt) = (&pod.order.run, pod.order.attempt);
         let mut missing: Vec<u32> = (1..pod.size()?).collect();
         while !missing.is_empty() {
@@ -214,7 +215,26 @@ impl OutputStore {
                 tokio::time::sleep(PAUSE).await;
             }
         }
-        Ok(())
+        self.compare_inputs(pod, inputs).await
+    }
+
+    async fn compare_inputs(&self, pod: &Pod, inputs: Digest) -> Result<(), Failure> {
+        let (run, attempt) = (&pod.order.run, pod.order.attempt);
+        let mut others = Vec::new();
+        for rank in 1..pod.size()? {
+            let theirs = gang::inputs_of(&self.prefix, &self.connection, run, attempt, rank).await;
+            if theirs.map_err(|error| self.explain(error))?.is_some_and(|theirs| theirs != inputs) {
+                others.push(rank.to_string());
+            }
+        }
+        if others.is_empty() {
+            return Ok(());
+        }
+        let message = format!(
+            "the data changed while the nodes fetched it: that of node 0 is not that of node {}; the next attempt fetches it anew",
+            others.join(", ")
+        );
+        Err(Failure::new(ExitCode::TryAgain, "DataDiffers", message))
     }
 
     /// Deletes what the other pods said; a failure costs nothing but a few bytes.

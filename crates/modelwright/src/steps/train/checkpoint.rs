@@ -43,7 +43,7 @@ impl Checkpoints {
     /// Brings back what an earlier attempt left, and says so.
     pub(super) async fn restore(&self) -> Result<String, Failure> {
         let Store { prefix, connection, explain } = &self.store;
-        let restored = checkpoints::restore(prefix, connection, &self.run, &self.folder).await;
+        let restored = checkpoints::restore(prefix, connection, &self.run, &self.folder, None).await;
         Ok(restored.map_err(|error| explain(error))?.map_or_else(String::new, |restored| {
             format!("; goes on from checkpoint {} of {} bytes", restored.number, restored.bytes)
         }))
@@ -87,7 +87,7 @@ impl Checkpoints {
             }
         }
         let Store { prefix, connection, explain } = &self.store;
-        match checkpoints::push(prefix, connection, &self.run, &self.outgoing).await {
+        match checkpoints::push(prefix, connection, &self.run, &self.outgoing, None).await {
             Ok(pushed) => {
                 tracing::info!(
                     number = pushed.number,

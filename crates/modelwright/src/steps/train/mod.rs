@@ -160,6 +160,10 @@ impl Pod {
             let message = format!("the revision {digest} below {prefix} has no {METRICS_FILE}");
             Failure::new(ExitCode::BadData, "MetricsMissing", message)
         })?;
+        let claimed = steps::reuse::claim(&self.order, prefix, connection, &digest).await;
+        claimed.map_err(|error| explain(error))?;
+        // Left where the attempt that published was lost before it was done.
+        self.checkpoints.discard().await;
         let message = format!("these inputs were trained before, as revision {}", digest.id());
         tracing::info!(%digest, "{message}");
         let outcome = Outcome { message, ..Outcome::success("Reused") };

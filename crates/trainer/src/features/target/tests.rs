@@ -129,6 +129,28 @@ fn target_without_a_choice_is_refused() {
     assert!(message.starts_with("the target \"y\" is 3 in every row"), "{message}");
 }
 
+#[rstest]
+#[case::inferred(&[100_000_000.0, 100_000_016.0], None)]
+#[case::as_told(&[1.0, 2.0, -16_777_216.0], Some(Task::Multiclass))]
+#[case::all_read_as_one(&[100_000_000.0, 100_000_000.0], None)]
+fn classes_that_were_not_read_exactly_are_refused(#[case] numbers: &[f32], #[case] task: Option<Task>) {
+    let (reason, code, message) = failure(&number_column(numbers), task);
+    assert_eq!((reason, code), ("ClassNotExact", ExitCode::InvalidConfiguration));
+    assert!(
+        message.contains("\"y\" has the class") && message.contains("`type: String` for this column"),
+        "{message}"
+    );
+}
+
+#[test]
+fn large_numbers_are_exact_below_their_bound_amounts_and_texts() {
+    assert_eq!(fit(&number_column(&[16_777_215.0, 2.0])).1, ["2", "16777215"]);
+    assert_eq!(fit(&number_column(&[1e8, 2e8, 3e8])).0, Task::Regression);
+    let amounts = Target::fit(&number_column(&[1e8, 2e8]), Some(Task::Regression)).unwrap();
+    assert_eq!(amounts.task, Task::Regression);
+    assert_eq!(fit(&text_column(&["100000017", "100000001"])).1, ["100000001", "100000017"]);
+}
+
 #[test]
 fn task_that_does_not_fit_is_refused() {
     let (reason, code, message) = failure(&text_column(&["a", "b"]), Some(Task::Regression));
