@@ -252,7 +252,7 @@ fn a_variable_turns_the_log_of_requests_on() {
     let mut command = serve_fetched(&bench, "add.onnx");
     let serving = Serving::start(command.env("MODELWRIGHT_ACCESS_LOG", "1").args(["--drain-delay", "0"]), 1);
     assert_eq!(http("GET", &format!("{}/ready", serving.url()), None).0, 200);
-    serving.terminate().expect_code(0).expect_error(&["modelwright::access", "model_ready", "status=200"]);
+    serving.terminate().expect_code(0).expect_error(&["route=\"model_ready\"", "status=200"]);
 
     let mut command = serve_fetched(&Workbench::new(), "add.onnx");
     let refused = finish(command.env("MODELWRIGHT_ACCESS_LOG", "2"));

@@ -190,6 +190,7 @@ mod tests {
             AccessError::IssuerUnreachable { issuer: String::new(), problem: String::new() }.into(),
             Failure::new(ExitCode::InvalidConfiguration, "InvalidOrder", ""),
             Failure::new(ExitCode::InputMissing, "RecordMissing", ""),
+            Failure::new(ExitCode::TryAgain, "DataDiffers", ""),
             Failure::new(ExitCode::Refused, "RequirementNotMet", ""),
             Failure::new(ExitCode::Refused, "WorseThanBaseline", ""),
             Failure::new(ExitCode::Refused, "WorseThanActive", ""),
