@@ -27,10 +27,13 @@ pub(super) fn is_current<K: Serialize>(desired: &K, observed: &K) -> bool {
     first_difference(&without_version(desired), &observed).is_none()
 }
 
-/// `object` with a hash of itself, but for the operator's version: what is left out of what is applied is taken off by the API
-/// server, and only this tells that something was left out that is still there.
+/// `object` with a hash of what can be left out of it: what is left out of what is applied is taken off by the API server, and only
+/// this tells that something was left out that is still there. Of the metadata that is the annotations.
 pub(super) fn sealed<K: Serialize + Metadata<Ty = ObjectMeta>>(mut object: K) -> K {
-    let written = serde_json::to_value(&object).map(without_version).unwrap_or_default();
+    let mut written = serde_json::to_value(&object).unwrap_or_default();
+    if let Value::Object(fields) = &mut written {
+        fields.insert("metadata".to_owned(), serde_json::json!(object.metadata().annotations));
+    }
     let mut hash = identity::sha256(&written);
     hash.truncate(DIGITS);
     let all = object.metadata_mut().annotations.get_or_insert_default();

@@ -21,7 +21,11 @@ use super::{
 /// Every object that a Model should have in the end, without what differs from run to run.
 async fn state(namespace: &TestNamespace) -> anyhow::Result<String> {
     let (deployment, _, jobs) = story::work(namespace, "bc").await?;
-    let annotations = deployment.annotations().clone();
+    let mut annotations = deployment.annotations().clone();
+    if let Some(why) = annotations.get_mut("modelwright.dev/rejected-for") {
+        // It names the pod.
+        why.truncate(why.find(':').unwrap_or(why.len()));
+    }
     let template = deployment.spec.unwrap().template;
     Ok(format!("{annotations:#?} {jobs:?} {}", serde_json::to_string(&template)?))
 }
