@@ -257,18 +257,21 @@ fn after(result: PassResult, context: &Context) {
 
 #[cfg(test)]
 mod tests {
+    use modelwright_api::model::ModelSpec;
+
     use super::*;
 
     #[test]
     fn what_a_list_names_is_looked_at_when_it_has_ended() {
         let model = |name: &str| {
-            let mut model = Model::new(name, Default::default());
+            let mut model = Model::new(name, ModelSpec::default());
             model.metadata.namespace = Some("a".to_owned());
             watcher::Event::InitApply(DeserializeGuard(Ok(model)))
         };
         let mut list = List::default();
         // A list that broke off is begun anew.
-        for event in [watcher::Event::Init, model("x"), watcher::Event::Init, model("y"), model("z")] {
+        for name in ["x", "", "y", "z"] {
+            let event = if name.is_empty() { watcher::Event::Init } else { model(name) };
             assert_eq!(list.told(&event), []);
         }
         let named = ["y", "z"].map(|name| ModelKey::new("a", name));

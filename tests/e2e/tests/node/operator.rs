@@ -225,7 +225,7 @@ pub(crate) fn load(
     let task = tokio::spawn(async move {
         let forward = Forward::to_service(client, &name, "iris", 80).await?;
         let (sent, failed) = (AtomicU64::new(0), AtomicU64::new(0));
-        let http = reqwest::Client::builder().timeout(Duration::from_secs(60)).build()?;
+        let http = reqwest::Client::builder().timeout(Duration::from_mins(1)).build()?;
         while !stopped.load(Ordering::Relaxed) {
             let request = http.post(forward.url("/v2/models/iris/infer")).body(example("request.json"));
             sent.fetch_add(1, Ordering::Relaxed);

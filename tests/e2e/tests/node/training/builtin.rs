@@ -120,7 +120,7 @@ fn load(
     let (stopped, client, of) = (stop.clone(), namespace.client.clone(), namespace.name.clone());
     let task = tokio::spawn(async move {
         let forward = Forward::to_service(client, &of, name, 80).await?;
-        let http = reqwest::Client::builder().timeout(Duration::from_secs(60)).build()?;
+        let http = reqwest::Client::builder().timeout(Duration::from_mins(1)).build()?;
         let (mut sent, mut failed) = (0, 0);
         while !stopped.load(Ordering::Relaxed) {
             let body = json!({"instances": [record]}).to_string();
