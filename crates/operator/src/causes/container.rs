@@ -32,7 +32,7 @@ pub(super) fn has_agent(spec: Option<&PodSpec>) -> bool {
 }
 
 /// Whether a pod belongs to a training.
-pub(super) fn is_training(pod: &Pod) -> bool {
+pub(crate) fn is_training(pod: &Pod) -> bool {
     let role = pod.metadata.labels.as_ref().and_then(|all| all.get(contract::labels::ROLE));
     role.is_some_and(|role| role == contract::labels::ROLE_TRAIN)
 }

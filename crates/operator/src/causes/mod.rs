@@ -28,6 +28,7 @@ mod tests;
 pub mod text;
 mod training;
 
+pub(crate) use container::is_training;
 pub use creation::refused_creation;
 pub(crate) use job::finished;
 pub use training::TrainingJob;

@@ -73,14 +73,14 @@ fn is_wanted(model: &Model) -> bool {
     model.spec.deletion_policy == Some(DeletionPolicy::DeleteArtifacts) && output.is_some()
 }
 
-fn has(model: &Model) -> bool {
-    model.finalizers().iter().any(|name| name == finalizers::ARTIFACTS)
+fn has(metadata: &ObjectMeta) -> bool {
+    metadata.finalizers.iter().flatten().any(|name| name == finalizers::ARTIFACTS)
 }
 
 /// Puts the finalizer on a Model or takes it away, as its spec says. Returns the Model as it is then, if it was changed.
 pub(super) async fn keep(client: &Client, model: &Model, key: &ModelKey) -> Result<Option<Model>, Error> {
     let wanted = is_wanted(model);
-    if wanted == has(model) {
+    if wanted == has(&model.metadata) {
         return Ok(None);
     }
     set(client, model, key, wanted).await
@@ -91,7 +91,12 @@ pub(super) async fn keep(client: &Client, model: &Model, key: &ModelKey) -> Resu
 async fn set(client: &Client, model: &Model, key: &ModelKey, there: bool) -> Result<Option<Model>, Error> {
     let patch = patch(&model.metadata, there);
     let api: Api<Model> = Api::namespaced(client.clone(), &key.namespace);
-    match api.patch(&key.name, &PatchParams::default(), &Patch::Merge(&patch)).await {
+    unless_gone(api.patch(&key.name, &PatchParams::default(), &Patch::Merge(&patch)).await, key)
+}
+
+/// What was answered to a write of the list; `None` if the Model is gone.
+fn unless_gone<T>(answer: Result<T, kube::Error>, key: &ModelKey) -> Result<Option<T>, Error> {
+    match answer {
         Ok(answer) => Ok(Some(answer)),
         Err(error) if matches!(Refusal::of(&error), Refusal::NotFound | Refusal::NamespaceGone) => Ok(None),
         Err(source) => {
@@ -111,9 +116,7 @@ fn patch(metadata: &ObjectMeta, there: bool) -> Value {
 /// When the finalizer goes of a Model that is being deleted and that nobody can read, such as one of a newer version: what it wrote
 /// is not known.
 pub(super) fn unread_goes_at(metadata: &ObjectMeta) -> Option<Timestamp> {
-    let has = metadata.finalizers.iter().flatten().any(|name| name == finalizers::ARTIFACTS);
-    let deleted = metadata.deletion_timestamp.as_ref().filter(|_| has)?.0;
-    deleted.checked_add(PATIENCE).ok()
+    deadline(metadata).filter(|_| has(metadata))
 }
 
 /// Takes the finalizer away from such a Model.
@@ -124,14 +127,7 @@ pub(super) async fn release_unread(
 ) -> Result<Announcement, Error> {
     let api: Api<Model> = Api::namespaced(client.clone(), &key.namespace);
     let patch = Patch::Merge(patch(metadata, false));
-    match api.patch_metadata(&key.name, &PatchParams::default(), &patch).await {
-        Ok(_) => {}
-        Err(error) if matches!(Refusal::of(&error), Refusal::NotFound | Refusal::NamespaceGone) => {}
-        Err(source) => {
-            let doing = format!("write the finalizers of Model {key}");
-            return Err(Error::Request { doing, source: Box::new(source) });
-        }
-    }
+    unless_gone(api.patch_metadata(&key.name, &PatchParams::default(), &patch).await, key)?;
     let note = "this version of the operator cannot read the Model, so what it wrote stays in its store; delete it by hand";
     Ok(kept(note.to_owned()))
 }
@@ -145,7 +141,7 @@ pub(super) async fn finish(
     settings: &Settings,
     now: Timestamp,
 ) -> Result<Finished, Error> {
-    let look_again_at = now.checked_add(LOOK).ok().into_iter().chain(deadline(model)).min();
+    let look_again_at = now.checked_add(LOOK).ok().into_iter().chain(deadline(&model.metadata)).min();
     let waits = Finished { look_again_at, ..Finished::default() };
     match step(model, observed, settings, now) {
         Step::Nothing => Ok(Finished::default()),
@@ -202,14 +198,14 @@ async fn end(client: &Client, key: &ModelKey, jobs: &[String]) -> Result<(), Err
     Ok(())
 }
 
-fn deadline(model: &Model) -> Option<Timestamp> {
-    let deleted = model.metadata.deletion_timestamp.as_ref()?.0;
+fn deadline(metadata: &ObjectMeta) -> Option<Timestamp> {
+    let deleted = metadata.deletion_timestamp.as_ref()?.0;
     deleted.checked_add(PATIENCE).ok()
 }
 
 /// What is next. Pure.
 fn step(model: &Model, observed: &Observed, settings: &Settings, now: Timestamp) -> Step {
-    let Some(deleted) = model.metadata.deletion_timestamp.as_ref().filter(|_| has(model)) else {
+    let Some(deleted) = model.metadata.deletion_timestamp.as_ref().filter(|_| has(&model.metadata)) else {
         return Step::Nothing;
     };
     let (true, Some(name)) = (is_wanted(model), delete_all_name(model)) else { return Step::Release(None) };

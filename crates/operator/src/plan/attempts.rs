@@ -61,6 +61,11 @@ pub(super) fn annotation<'a>(job: &'a Job, key: &str) -> Option<&'a str> {
     job.metadata.annotations.as_ref()?.get(key).map(String::as_str)
 }
 
+/// The number that an annotation of a Job counts; 0 without it.
+pub(super) fn count(job: &Job, key: &str) -> u32 {
+    annotation(job, key).and_then(|text| text.parse().ok()).unwrap_or(0)
+}
+
 /// When a Job was made.
 pub(super) fn created(job: &Job) -> Option<Timestamp> {
     job.metadata.creation_timestamp.as_ref().map(|time| time.0)

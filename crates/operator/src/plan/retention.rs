@@ -24,6 +24,7 @@ use super::{
     deployment::Annotated,
     metadata::Owner,
     origin::Found,
+    scale,
     training::TrainingState,
 };
 use crate::{
@@ -178,13 +179,12 @@ impl View<'_> {
         let attempt = |job| {
             let order =
                 annotation(job, annotations::ORDER).and_then(|order| serde_json::from_str(order).ok());
-            let failures = annotation(job, annotations::FAILURES).and_then(|count| count.parse().ok());
             Attempt {
                 job,
                 name: attempts::name(job),
                 // One that says nothing that can be read is none of these.
                 order: order.unwrap_or_default(),
-                failures: failures.unwrap_or(0),
+                failures: attempts::count(job, annotations::FAILURES),
                 state: job_state(job, pods(), self.now),
                 ended: attempts::end(job, pods(), self.now),
             }
@@ -224,7 +224,7 @@ impl View<'_> {
         due: Timestamp,
         plan: &mut RetentionPlan,
     ) {
-        if !self.quiet || self.model.spec.suspend == Some(true) {
+        if !self.quiet || scale::is_suspended(self.model) {
             return;
         }
         if self.now < due {

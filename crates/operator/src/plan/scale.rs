@@ -158,7 +158,8 @@ pub(crate) fn contest(model: &Model, observed: &Observed) -> Option<Cause> {
     Some(Cause::new(Reason::AutoscalerConflict, message))
 }
 
-fn is_suspended(model: &Model) -> bool {
+/// Whether the Model shall rest.
+pub(crate) fn is_suspended(model: &Model) -> bool {
     model.spec.suspend == Some(true)
 }
 

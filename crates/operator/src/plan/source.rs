@@ -15,7 +15,7 @@ use modelwright_api::{
 
 use super::{
     Resolution, Revision, SourceState, attempts, deployment, metadata::Owner, origin::Found, resolve_job,
-    resolve_job::Request,
+    resolve_job::Request, scale,
 };
 use crate::{
     causes::{JobState, job_state},
@@ -80,9 +80,7 @@ impl View<'_> {
             name: attempts::name(job),
             number,
             state: job_state(job, pods(), self.now),
-            bugs: attempts::annotation(job, annotations::FAILURES)
-                .and_then(|text| text.parse().ok())
-                .unwrap_or(0),
+            bugs: attempts::count(job, annotations::FAILURES),
             ended: attempts::end(job, pods(), self.now),
         };
         (same.into_iter().map(attempt).collect(), others)
@@ -260,7 +258,7 @@ impl View<'_> {
         due: Option<Timestamp>,
     ) -> Result<(), Cause> {
         let Some(due) = due else { return Ok(()) };
-        if self.model.spec.suspend == Some(true) {
+        if scale::is_suspended(self.model) {
             return Ok(());
         }
         if self.now < due {

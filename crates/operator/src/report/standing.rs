@@ -12,7 +12,7 @@ use modelwright_api::{
 use super::{Facts, conditions::MAX_REASON, servers::Servers, table::Case};
 use crate::{
     causes::{self, JobState, PodCause, text},
-    plan::{RolloutState, SourceState},
+    plan::{RolloutState, SourceState, scale},
 };
 
 mod scaling;
@@ -74,7 +74,7 @@ pub(super) fn standing(facts: &Facts<'_>, servers: &Servers<'_>) -> Standing {
     if let Some(standing) = blocked(facts) {
         return standing;
     }
-    if facts.model.spec.suspend == Some(true) {
+    if scale::is_suspended(facts.model) {
         return idle(servers, Case::Suspended, "spec.suspend is true: nothing is served");
     }
     let standing = if facts.situation.pinned { None } else { source(facts, servers) };

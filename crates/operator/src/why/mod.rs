@@ -138,7 +138,7 @@ fn of_source(model: &Model, observed: &Observed, now: Timestamp) -> Vec<Link> {
             (None, Some(pin)) => {
                 Link::new(1, Mark::Good, what, &format!("{}, as spec.source.digest says", holds(pin)))
             }
-            (None, None) if is_suspended(model) => {
+            (None, None) if scale::is_suspended(model) => {
                 Link::new(1, Mark::Good, what, "is not read: spec.suspend is true")
             }
             (None, None) => Link::new(1, Mark::Working, what, "not read yet"),
@@ -205,7 +205,11 @@ fn of_deployment(model: &Model, observed: &Observed, now: Timestamp) -> Vec<Link
     let what = format!("Deployment {name}");
     let Some(deployment) = &observed.deployment else {
         if scale::wants_none(model) {
-            let why = if is_suspended(model) { "spec.suspend is true" } else { "spec.serving.replicas is 0" };
+            let why = if scale::is_suspended(model) {
+                "spec.suspend is true"
+            } else {
+                "spec.serving.replicas is 0"
+            };
             return vec![Link::new(1, Mark::Good, what, &format!("none is made: {why}"))];
         }
         let once = match &model.spec.training {
@@ -239,10 +243,6 @@ fn of_deployment(model: &Model, observed: &Observed, now: Timestamp) -> Vec<Link
         chain.push(link);
     }
     chain
-}
-
-fn is_suspended(model: &Model) -> bool {
-    model.spec.suspend == Some(true)
 }
 
 fn is_server(pod: &Pod) -> bool {

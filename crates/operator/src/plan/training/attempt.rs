@@ -45,8 +45,6 @@ impl<'a> Attempt<'a> {
     ) -> (Vec<Self>, Vec<&'a Job>) {
         let (same, others) = attempts::jobs(observed, owner, "train", trained_from);
         let pods = || observed.pods.iter().map(AsRef::as_ref);
-        let number =
-            |job, key| attempts::annotation(job, key).and_then(|text| text.parse().ok()).unwrap_or(0);
         let attempt = |(in_name, job): attempts::Numbered<'a>| {
             let given_up = attempts::annotation(job, annotations::GIVEN_UP);
             let state = match given_up {
@@ -60,8 +58,8 @@ impl<'a> Attempt<'a> {
                 state,
                 ended: attempts::end(job, pods(), now),
                 run: attempts::annotation(job, annotations::RUN).unwrap_or_default(),
-                tried: number(job, annotations::ATTEMPT),
-                failures: number(job, annotations::FAILURES),
+                tried: attempts::count(job, annotations::ATTEMPT),
+                failures: attempts::count(job, annotations::FAILURES),
                 given_up: given_up.is_some(),
             }
         };

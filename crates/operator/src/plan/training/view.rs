@@ -7,7 +7,7 @@ use k8s_openapi::api::{batch::v1::Job, core::v1::Pod};
 use modelwright_api::{
     Model,
     conditions::{Cause, Class, Reason},
-    contract::{annotations, labels},
+    contract::annotations,
     status::{TrainingPhase, TrainingStatus},
     training::Training,
 };
@@ -23,7 +23,7 @@ use super::{
 use crate::{
     causes::{self, JobState, TrainingJob},
     observe::Observed,
-    plan::{Resolution, attempts, deployment, identity, metadata::Owner, origin::Found},
+    plan::{Resolution, attempts, deployment, identity, metadata::Owner, origin::Found, scale},
     settings::Settings,
 };
 
@@ -372,7 +372,7 @@ impl<'a> View<'a> {
         let of_no_job =
             |pod: &&Pod| self.observed.jobs.iter().all(|job| causes::pods_of_job(job, [*pod]).is_empty());
         let pods = self.observed.pods.iter().map(AsRef::as_ref);
-        let pods = pods.filter(|pod| is_training(pod) && !causes::has_ended(pod)).filter(of_no_job);
+        let pods = pods.filter(|pod| causes::is_training(pod) && !causes::has_ended(pod)).filter(of_no_job);
         let unreachable_at = |pod: &Pod| {
             let due = pod.metadata.deletion_timestamp.as_ref()?;
             Some(attempts::later(due.0, UNREACHABLE))
@@ -386,14 +386,8 @@ impl<'a> View<'a> {
     }
 
     fn is_suspended(&self) -> bool {
-        self.model.spec.suspend == Some(true)
+        scale::is_suspended(self.model)
     }
-}
-
-/// Whether it is a pod of a training.
-fn is_training(pod: &Pod) -> bool {
-    let labels = pod.metadata.labels.as_ref();
-    labels.and_then(|labels| labels.get(labels::ROLE)).is_some_and(|role| role == labels::ROLE_TRAIN)
 }
 
 fn set(found: &mut Found, state: TrainingState) {
