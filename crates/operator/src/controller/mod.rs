@@ -26,6 +26,7 @@ use tokio::sync::Semaphore;
 use tracing::{debug, info, warn};
 
 mod announcer;
+mod edits;
 mod finalizer;
 mod memory;
 mod observer;
@@ -100,7 +101,8 @@ pub async fn run(
 ) -> Result<(), Error> {
     let shutdown: Shutdown = shutdown.boxed().shared();
     let scopes = options.scopes();
-    let triggers = Triggers::new(scopes.iter().cloned());
+    let concurrency = options.concurrency.max(1);
+    let triggers = Triggers::new(scopes.iter().cloned(), concurrency.into());
     let warm = async {
         let lists = probe(&client, scopes.first().and_then(Option::as_deref)).await;
         info!(?lists, namespaces = ?options.watch_namespaces, "watching");
@@ -123,17 +125,18 @@ pub async fn run(
         observer,
         stores,
         triggers,
+        edits: edits::Edits::default(),
         attempts: retry::Attempts::default(),
         written: memory::Written::default(),
         starts: starts::Starts::default(),
         trainings: trainings::Trainings::default(),
         unreadable: std::sync::Mutex::default(),
-        slots: Semaphore::new(usize::from(options.concurrency.max(1))),
+        slots: Semaphore::new(concurrency.into()),
         pass_timeout: options.pass_timeout,
     });
-    let controllers = scopes.into_iter().map(|scope| {
-        controller(scope, lists, options.concurrency.max(1), &context, shutdown.clone()).boxed()
-    });
+    let controllers = scopes
+        .into_iter()
+        .map(|scope| controller(scope, lists, concurrency, &context, shutdown.clone()).boxed());
     let passes = stream::select_all(controllers).for_each(|result| {
         after(result, &context);
         std::future::ready(())
@@ -211,7 +214,8 @@ impl List {
     }
 }
 
-/// The Models that a watch tells of. Its failures stay here: they would hold up all other triggers.
+/// The Models that were edited, as a watch tells; of all other changes only the triggers hear, which hand them out in their turn.
+/// Its failures stay here: they would hold up all other triggers.
 fn models(
     events: impl Stream<Item = watcher::Result<watcher::Event<Guarded>>> + Send + 'static,
     context: Arc<Context>,
@@ -222,8 +226,15 @@ fn models(
         let model = match event {
             Ok(watcher::Event::Apply(model)) => {
                 failing = false;
-                context.triggers.due(ModelKey::of(&model));
-                Some(Ok(model))
+                let key = ModelKey::of(&model);
+                if context.edits.changed(&key, &model) {
+                    context.triggers.edited(key);
+                    Some(Ok(model))
+                } else {
+                    // Its status, most often ours.
+                    context.triggers.changed(key);
+                    None
+                }
             }
             Ok(watcher::Event::Delete(model)) => {
                 context.forget(&ModelKey::of(&model));
@@ -231,6 +242,12 @@ fn models(
             }
             Ok(event) => {
                 failing = false;
+                if let watcher::Event::InitApply(model) = &event {
+                    let key = ModelKey::of(model);
+                    if context.edits.listed(&key, model) {
+                        context.triggers.edited(key);
+                    }
+                }
                 list.told(&event).into_iter().for_each(|key| context.triggers.changed(key));
                 None
             }

@@ -20,6 +20,7 @@ use tracing::{debug, info, warn};
 use super::{
     Observer, Outcome,
     announcer::Announcer,
+    edits::Edits,
     finalizer,
     memory::Written,
     retry::{Attempts, RESYNC, spread, until},
@@ -46,6 +47,7 @@ pub(super) struct Context {
     pub(super) stores: Stores,
     pub(super) triggers: Triggers,
     pub(super) announcer: Announcer,
+    pub(super) edits: Edits,
     pub(super) attempts: Attempts,
     pub(super) written: Written,
     pub(super) starts: Starts,
@@ -72,8 +74,12 @@ pub(super) async fn reconcile(
     context: Arc<Context>,
 ) -> Result<Action, Infallible> {
     let key = ModelKey::of(model.as_ref());
+    let Some(turn) = context.triggers.begin(&key) else {
+        // It comes back when there is a place for it.
+        return Ok(Action::await_change());
+    };
     let _slot = context.slots.acquire().await;
-    context.observer.waiting(context.triggers.begin(&key));
+    context.observer.waiting(context.triggers.waiting());
     let began = Instant::now();
     let limit = context.pass_timeout;
     let result = match tokio::time::timeout(limit, guarded(&model, &key, &context)).await {
@@ -87,6 +93,10 @@ pub(super) async fn reconcile(
         Err(_) => Outcome::Failed,
     };
     context.observer.passed(outcome, began.elapsed());
+    // Somebody else wrote meanwhile: what the user wants has not been looked at yet.
+    if turn.edited && matches!(&result, Err(error) if error.class() == ErrorClass::Conflict) {
+        context.triggers.still_edited(&key);
+    }
     let pause = context.pause(&key, result);
     debug!(model = %key, ?outcome, ?pause, "pass ended");
     Ok(Action::requeue(pause))
@@ -128,6 +138,7 @@ async fn pass(model: &Model, key: &ModelKey, context: &Context) -> Result<Passed
         Ok(Some(changed)) => {
             // What was answered counts until the watch shows it.
             context.written.remember(key.clone(), changed);
+            context.triggers.edited(key.clone());
             context.triggers.changed(key.clone());
             return Ok(Passed { changed: true, ..Passed::default() });
         }
@@ -326,7 +337,9 @@ impl Context {
         self.starts.forget(key);
         self.trainings.forget(key);
         self.unreadable.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
-        self.observer.waiting(self.triggers.begin(key));
+        self.edits.forget(key);
+        self.triggers.forget(key);
+        self.observer.waiting(self.triggers.waiting());
         self.observer.reported(key, None);
     }
 }

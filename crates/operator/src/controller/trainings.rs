@@ -222,7 +222,7 @@ mod tests {
     }
 
     fn triggers() -> Triggers {
-        Triggers::new([None])
+        Triggers::new([None], 1)
     }
 
     #[tokio::test]

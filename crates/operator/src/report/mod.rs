@@ -5,6 +5,7 @@
 //! message holds what changes by itself, such as an age, so a report of an unchanged Model is equal to its status.
 
 use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Pod;
 use modelwright_api::{
     Model, ModelStatus,
     conditions::ConditionType,
@@ -123,12 +124,14 @@ fn desired(servers: &Servers<'_>) -> Option<i32> {
     servers.deployment.map(plan::scale::replicas)
 }
 
-/// Server pods and how many of them are ready, as the Deployment counts.
+/// Server pods and how many of them are ready. Like a Deployment it counts none that is being deleted; unlike a Deployment's
+/// status, which follows its pods a moment later, it never contradicts the conditions.
 fn counts(servers: &Servers<'_>) -> (i32, i32) {
-    let status = servers.deployment.and_then(|deployment| deployment.status.as_ref());
-    status.map_or((0, 0), |status| {
-        (status.replicas.unwrap_or_default(), status.ready_replicas.unwrap_or_default())
-    })
+    let count = |pods: &[&Pod]| {
+        let staying = pods.iter().filter(|pod| pod.metadata.deletion_timestamp.is_none());
+        i32::try_from(staying.count()).unwrap_or(i32::MAX)
+    };
+    (count(&servers.live), count(&servers.ready))
 }
 
 /// Where the Model answers, unless the Service of that name is somebody else's.

@@ -140,8 +140,9 @@ async fn autoscaler_follows_load_up_and_down_and_no_request_fails() -> anyhow::R
     with_namespace("autoscaling", async |namespace| {
         let storage = prepared(&namespace).await?;
         let uri = storage.put(&format!("{}/model.onnx", namespace.name), example("model.onnx")).await?;
-        // A server that has nothing to do takes less than a tenth of this, so one pod is enough again once it is calm.
-        let serving = "  serving:\n    resources: {requests: {cpu: 20m}}\n    \
+        // The autoscaler wants 40m of each pod. The light client takes up to 10m of a debug build on a slow machine, so one pod
+        // is enough again once it is calm; the heavy ones take more than half a processor.
+        let serving = "  serving:\n    resources: {requests: {cpu: 80m}}\n    \
                        autoscaling:\n      minReplicas: 1\n      maxReplicas: 4\n      cpu: 50\n      \
                        behavior:\n        scaleUp: {stabilizationWindowSeconds: 0}\n        \
                        scaleDown: {stabilizationWindowSeconds: 0, policies: [{type: Pods, value: 4, periodSeconds: 5}]}\n";
