@@ -31,7 +31,8 @@ controllers() { # OPTION-OF-BOTH... -- CONTROLLER-MANAGER-OPTION...
     --kubeconfig=$k --authentication-kubeconfig=$k --authorization-kubeconfig=$k --use-service-account-credentials \
     --service-account-private-key-file=$p/service-accounts.key --root-ca-file=$p/ca.crt \
     --cluster-signing-cert-file=$p/ca.crt --cluster-signing-key-file=$p/ca.key --service-cluster-ip-range=$services \
-    --flex-volume-plugin-dir="$state/volume-plugins" --horizontal-pod-autoscaler-sync-period=2s "$@"
+    --flex-volume-plugin-dir="$state/volume-plugins" \
+    --horizontal-pod-autoscaler-sync-period="${CLUSTER_AUTOSCALER_PERIOD:-2s}" "$@"
   k=$state/scheduler.kubeconfig
   keep_running kube-scheduler kube-scheduler --leader-elect=false "${limits[@]}" "${both[@]}" \
     --kubeconfig=$k --authentication-kubeconfig=$k --authorization-kubeconfig=$k

@@ -228,7 +228,8 @@ fn models(
                 failing = false;
                 let key = ModelKey::of(&model);
                 if context.edits.changed(&key, &model) {
-                    context.triggers.edited(key);
+                    context.triggers.edited(&key);
+                    context.triggers.due(key);
                     Some(Ok(model))
                 } else {
                     // Its status, most often ours.
@@ -245,7 +246,7 @@ fn models(
                 if let watcher::Event::InitApply(model) = &event {
                     let key = ModelKey::of(model);
                     if context.edits.listed(&key, model) {
-                        context.triggers.edited(key);
+                        context.triggers.edited(&key);
                     }
                 }
                 list.told(&event).into_iter().for_each(|key| context.triggers.changed(key));

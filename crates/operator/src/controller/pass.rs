@@ -95,7 +95,7 @@ pub(super) async fn reconcile(
     context.observer.passed(outcome, began.elapsed());
     // Somebody else wrote meanwhile: what the user wants has not been looked at yet.
     if turn.edited && matches!(&result, Err(error) if error.class() == ErrorClass::Conflict) {
-        context.triggers.still_edited(&key);
+        context.triggers.edited(&key);
     }
     let pause = context.pause(&key, result);
     debug!(model = %key, ?outcome, ?pause, "pass ended");
@@ -138,7 +138,7 @@ async fn pass(model: &Model, key: &ModelKey, context: &Context) -> Result<Passed
         Ok(Some(changed)) => {
             // What was answered counts until the watch shows it.
             context.written.remember(key.clone(), changed);
-            context.triggers.edited(key.clone());
+            context.triggers.edited(key);
             context.triggers.changed(key.clone());
             return Ok(Passed { changed: true, ..Passed::default() });
         }

@@ -39,7 +39,7 @@ struct Inner {
 struct Asked {
     /// Models whose pass has not begun.
     due: HashSet<ModelKey>,
-    /// Those of them that were edited.
+    /// Models that were edited since their last pass began.
     edited: HashSet<ModelKey>,
     /// Models that nobody edited and that were handed out; until their passes end they hold a place each.
     in_hand: HashSet<ModelKey>,
@@ -95,37 +95,32 @@ impl Triggers {
         }
     }
 
-    /// The Model itself was edited. Its next pass does not wait for those of others, whoever asks for it.
-    pub fn edited(&self, model: ModelKey) {
-        let mut asked = lock(&self.inner.asked);
-        asked.due.insert(model.clone());
-        asked.edited.insert(model);
+    /// A pass over this Model will begin, without being handed out.
+    pub fn due(&self, model: ModelKey) {
+        lock(&self.inner.asked).due.insert(model);
     }
 
-    /// The pass over an edited Model has to be made again.
-    pub fn still_edited(&self, model: &ModelKey) {
+    /// The Model itself was edited: its next pass, whoever asks for it, does not wait for those of others.
+    pub fn edited(&self, model: &ModelKey) {
         lock(&self.inner.asked).edited.insert(model.clone());
     }
 
     /// A pass over this Model begins. `None` if every place for what is no edit is taken: then it is handed out again later.
     pub fn begin(&self, model: &ModelKey) -> Option<Turn> {
-        let edited = {
+        let (edited, begins) = {
             let mut asked = lock(&self.inner.asked);
             let edited = asked.edited.remove(model);
-            if edited || asked.takes(model, self.inner.places) {
+            let begins = edited || asked.takes(model, self.inner.places);
+            if begins {
                 asked.due.remove(model);
-                Some(edited)
-            } else {
-                None
             }
+            (edited, begins)
         };
-        match edited {
-            Some(edited) => Some(Turn { triggers: self.clone(), model: model.clone(), edited }),
-            None => {
-                self.changed(model.clone());
-                None
-            }
+        if begins {
+            return Some(Turn { triggers: self.clone(), model: model.clone(), edited });
         }
+        self.changed(model.clone());
+        None
     }
 
     /// How many Models wait for a pass.
@@ -346,9 +341,9 @@ mod tests {
         // One that waits is edited, and so is one that does not.
         let waits = (0..20).map(|index| key(&format!("m{index}"))).find(|model| !first.contains(model));
         let waits = waits.unwrap();
-        triggers.edited(waits.clone());
+        triggers.edited(&waits);
         assert!(triggers.begin(&waits).is_some_and(|turn| turn.edited));
-        triggers.edited(key("new"));
+        triggers.edited(&key("new"));
         triggers.changed(key("new"));
         assert_eq!(handed_out(&mut queue), [key("new")], "also if something else asks for the pass");
         assert!(triggers.begin(&key("new")).is_some_and(|turn| turn.edited));
@@ -358,7 +353,9 @@ mod tests {
         drop(turns);
         while let next @ [_, ..] = &handed_out(&mut queue)[..] {
             assert!(next.len() <= 6);
-            next.iter().for_each(|model| assert!(triggers.begin(model).is_some()));
+            for model in next {
+                assert!(triggers.begin(model).is_some());
+            }
             rest.extend(next.iter().cloned());
         }
         assert_eq!(rest.len(), 14);
@@ -397,7 +394,7 @@ mod tests {
         let triggers = Triggers::new([None], 1);
         let turn = triggers.begin(&key("m"));
         assert!(turn.is_some());
-        triggers.edited(key("n"));
+        triggers.edited(&key("n"));
         assert!(triggers.begin(&key("n")).is_some());
     }
 }

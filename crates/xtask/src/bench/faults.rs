@@ -6,7 +6,7 @@ use std::process::Command;
 use anyhow::ensure;
 
 use crate::{
-    cluster::{self, Kind},
+    cluster::{self, Instance, Kind},
     image,
 };
 
@@ -49,7 +49,7 @@ pub(super) fn run(options: &Options) -> anyhow::Result<()> {
     build.args(["build", "--quiet", "--bin", "faults-bench", "--bin", "load-generator"]).args(selection);
     ensure!(build.status()?.success(), "the build failed");
     let bench = crate::root().join("target").join(profile).join("faults-bench");
-    super::on_a_cluster("bench-faults", Kind::Node, &bench, |instance, programs, command| {
+    super::on_a_cluster(&Instance::new("bench-faults")?, Kind::Node, &bench, |instance, programs, command| {
         instance.load_image(&archive)?;
         command
             .env("KUBECACHEDIR", instance.kubectl_cache())

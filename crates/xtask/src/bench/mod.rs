@@ -36,17 +36,16 @@ pub(crate) fn run(bench: &Bench) -> anyhow::Result<()> {
 
 /// Runs a program on a cluster of its own, which ends with it however it ends. `prepare` adds to the cluster and the command.
 fn on_a_cluster(
-    name: &str,
+    instance: &Instance,
     kind: Kind,
     bench: &Path,
     prepare: impl FnOnce(&Instance, &Programs, &mut Command) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
-    let instance = Instance::new(name)?;
     instance.down()?;
     let programs = instance.up(kind, Some(std::process::id()))?;
     let mut command = Command::new(bench);
     command.env("KUBECONFIG", instance.kubeconfig());
-    let outcome = prepare(&instance, &programs, &mut command)
+    let outcome = prepare(instance, &programs, &mut command)
         .and_then(|()| command.status().with_context(|| format!("cannot run {}", bench.display())));
     instance.down()?;
     let status = outcome?;

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use anyhow::ensure;
 
-use crate::cluster::{self, Kind};
+use crate::cluster::{self, Instance, Kind};
 
 /// Options of the bench of the operator.
 #[derive(clap::Args)]
@@ -13,6 +13,9 @@ pub(crate) struct Options {
     /// How many Models.
     #[arg(long, default_value_t = 1000)]
     models: usize,
+    /// How many namespaces they are spread over.
+    #[arg(long, default_value_t = 1)]
+    namespaces: usize,
     /// How many of them are autoscaled; a fifth, unless said. Kubernetes looks at each of these every 15 seconds.
     #[arg(long)]
     autoscaled: Option<usize>,
@@ -41,9 +44,11 @@ pub(super) fn run(options: &Options) -> anyhow::Result<()> {
         .status()?;
     ensure!(status.success(), "the release build failed");
     let bench = crate::root().join("target/release/operator-bench");
-    super::on_a_cluster("bench-op", Kind::ControlPlane, &bench, |_, _, command| {
+    let instance = Instance::new("bench-op")?.with_usual_autoscaling();
+    super::on_a_cluster(&instance, Kind::ControlPlane, &bench, |_, _, command| {
         command
             .env("BENCH_MODELS", options.models.to_string())
+            .env("BENCH_NAMESPACES", options.namespaces.to_string())
             .env("BENCH_AUTOSCALED", options.autoscaled.unwrap_or(options.models / 5).to_string())
             .env("BENCH_EDITS", options.edits.to_string())
             .env("BENCH_STEADY_SECONDS", options.steady.to_string())

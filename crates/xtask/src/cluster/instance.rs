@@ -25,6 +25,7 @@ pub(crate) enum Kind {
 pub(crate) struct Instance {
     name: String,
     state: PathBuf,
+    autoscaler_period: Option<&'static str>,
 }
 
 /// Takes a name that a network device and a cgroup can carry.
@@ -57,7 +58,13 @@ impl Instance {
              XDG_CACHE_HOME to another one",
             state.display()
         );
-        Ok(Self { name, state })
+        Ok(Self { name, state, autoscaler_period: None })
+    }
+
+    /// With autoscalers that are looked at as often as in any cluster. Otherwise it is more often, so that tests need not wait;
+    /// of hundreds of autoscalers that would be most of what the control plane does.
+    pub(crate) fn with_usual_autoscaling(self) -> Self {
+        Self { autoscaler_period: Some("15s"), ..self }
     }
 
     /// The administrator's kubeconfig; there while the cluster runs.
@@ -116,6 +123,9 @@ impl Instance {
         }
         if let Some(policies) = policies {
             script.env("CLUSTER_POLICIES", policies);
+        }
+        if let Some(period) = self.autoscaler_period {
+            script.env("CLUSTER_AUTOSCALER_PERIOD", period);
         }
         if kind == Kind::ControlPlane {
             script.arg("--control-plane-only");

@@ -6,34 +6,31 @@ mod all;
 mod churn;
 mod edits;
 mod null;
+mod places;
 mod process;
 
 use std::time::{Duration, Instant};
 
 use futures::StreamExt as _;
-use k8s_openapi::api::core::v1::Namespace;
-use kube::{
-    Api, Client,
-    api::{DeleteParams, PostParams},
-};
-use modelwright_api::{Model, Outcome, conditions::ConditionType, contract::labels, outcome::OutcomeTensor};
+use kube::{Api, Client, api::PostParams};
+use modelwright_api::{Model, conditions::ConditionType};
 use modelwright_e2e::{
     cluster, crd,
     load::Meter,
-    namespace::TestNamespace,
     operator::Operator,
-    scripted_node::{ContainerScript, Exit, POOL_LABEL, PodMatcher, PodScript, ScriptedNode},
     settings::number,
     wait::{self, Seen},
 };
 use serde_json::json;
 
-use self::process::Process;
+use self::{places::Places, process::Process};
 
 /// What to measure.
 pub(crate) struct Size {
     /// Models in all.
     pub(crate) models: usize,
+    /// How many namespaces they are in, each with as many.
+    pub(crate) namespaces: usize,
     /// How many of them with an autoscaler.
     pub(crate) autoscaled: usize,
     /// How many edits are timed.
@@ -54,6 +51,7 @@ fn size() -> anyhow::Result<Size> {
     let models = number("BENCH_MODELS", 1000)?;
     Ok(Size {
         models,
+        namespaces: number("BENCH_NAMESPACES", 1)?,
         autoscaled: number("BENCH_AUTOSCALED", models / 5)?,
         edits: number("BENCH_EDITS", 200)?,
         steady: Duration::from_secs(number("BENCH_STEADY_SECONDS", 300)?),
@@ -67,19 +65,19 @@ async fn main() -> anyhow::Result<()> {
     let size = size()?;
     let client = cluster::connect().await?;
     crd::install(&client).await?;
-    let Size { models, autoscaled, .. } = size;
-    println!("{models} Models, {autoscaled} of them autoscaled\n");
+    let Size { models, namespaces, autoscaled, .. } = size;
+    println!("{models} Models in {namespaces} namespaces, {autoscaled} of them autoscaled\n");
 
     let null = if size.null { Some(without_operator(&client, &size).await?) } else { None };
 
-    let (node, namespace) = place(&client, "bench-operator").await?;
-    let operator = Operator::of(&namespace).start()?;
+    let places = Places::new(&client, "bench-operator", &size).await?;
+    let operator = Operator::of(&places.of(0)).everywhere().start()?;
     leads(&operator).await?;
     let idle = Process::of(operator.pid())?;
     let meter = Meter::start(&client).await?;
     let start = Instant::now();
-    apply(&namespace, &size).await?;
-    all::are(namespace.api(), models, |model: &Model| model.holds(ConditionType::Ready)).await?;
+    apply(&places, &size).await?;
+    all::are(Api::all(client.clone()), models, |model: &Model| model.holds(ConditionType::Ready)).await?;
     let ours = start.elapsed();
     println!("| operator: all Ready | {:.1} s | {} |", ours.as_secs_f64(), meter.load().await?);
     if let Some(null) = null {
@@ -100,13 +98,13 @@ async fn main() -> anyhow::Result<()> {
         listed(&writes)
     );
 
-    edits::measure(&namespace, &size).await?;
+    edits::measure(&places, &size).await?;
     steady(&operator, &size, "steady state").await?;
     if !size.churn.is_zero() {
-        churn::run(&namespace, &node, &operator, &size).await?;
+        churn::run(&places, &operator, &size).await?;
     }
     operator.stop().await?;
-    let operator = Operator::of(&namespace).start()?;
+    let operator = Operator::of(&places.of(0)).everywhere().start()?;
     leads(&operator).await?;
     steady(&operator, &size, "after a restart").await?;
     let after = Process::of(operator.pid())?;
@@ -115,59 +113,23 @@ async fn main() -> anyhow::Result<()> {
         after.resident_mib, after.peak_mib
     );
     operator.stop().await?;
-    remove(namespace, node).await
+    places.remove().await
 }
 
 /// How long a client takes that only makes the same objects.
 async fn without_operator(client: &Client, size: &Size) -> anyhow::Result<Duration> {
-    let (node, namespace) = place(client, "bench-null").await?;
+    let places = Places::new(client, "bench-null", size).await?;
     let meter = Meter::start(client).await?;
     let start = Instant::now();
-    null::create(&namespace, size).await?;
+    null::create(&places, size).await?;
     let time = start.elapsed();
     println!(
         "| null client: the same objects, all Available | {:.1} s | {} |",
         time.as_secs_f64(),
         meter.load().await?
     );
-    remove(namespace, node).await?;
+    places.remove().await?;
     Ok(time)
-}
-
-/// A namespace with a node of its own whose pods are as they should be.
-async fn place(client: &Client, name: &str) -> anyhow::Result<(ScriptedNode, TestNamespace)> {
-    let node = ScriptedNode::builder(client.clone(), name).pool(name).start().await?;
-    let found = Outcome {
-        digest: Some(format!("sha256:{}", "a".repeat(64))),
-        fingerprint: Some(format!("sha256:{}", "f".repeat(64))),
-        inputs: vec![OutcomeTensor { name: "x".into(), datatype: "FP32".into(), shape: vec![-1, 4] }],
-        inputs_total: Some(1),
-        ..Outcome::success("Resolved")
-    };
-    node.on(
-        PodMatcher::any().label(labels::ROLE, labels::ROLE_RESOLVE),
-        PodScript::default()
-            .container("resolve", ContainerScript::exits(Exit::completed().message(&found.to_line()))),
-    );
-    let namespace = Namespace {
-        metadata: kube::api::ObjectMeta {
-            name: Some(name.to_owned()),
-            labels: Some([(POOL_LABEL.to_owned(), name.to_owned())].into()),
-            ..kube::api::ObjectMeta::default()
-        },
-        ..Namespace::default()
-    };
-    Api::all(client.clone()).create(&PostParams::default(), &namespace).await?;
-    // The policy that sends the namespace's pods to the node takes effect a moment later.
-    tokio::time::sleep(Duration::from_secs(5)).await;
-    Ok((node, TestNamespace { client: client.clone(), name: name.to_owned() }))
-}
-
-async fn remove(namespace: TestNamespace, node: ScriptedNode) -> anyhow::Result<()> {
-    let namespaces: Api<Namespace> = Api::all(namespace.client.clone());
-    namespaces.delete(&namespace.name, &DeleteParams::default()).await?;
-    wait::gone(&namespaces, &namespace.name, TIMEOUT).await?;
-    node.stop().await
 }
 
 /// The i-th Model.
@@ -181,11 +143,10 @@ pub(crate) fn model(index: usize, size: &Size) -> Model {
     Model::new(&format!("m{index}"), serde_json::from_value(spec).unwrap_or_default())
 }
 
-async fn apply(namespace: &TestNamespace, size: &Size) -> anyhow::Result<()> {
-    let models: Api<Model> = namespace.api();
+async fn apply(places: &Places, size: &Size) -> anyhow::Result<()> {
     let mut creations = futures::stream::iter(0..size.models)
         .map(|index| {
-            let (models, model) = (models.clone(), model(index, size));
+            let (models, model) = (places.of(index).api::<Model>(), model(index, size));
             async move { models.create(&PostParams::default(), &model).await }
         })
         .buffer_unordered(CONCURRENCY);

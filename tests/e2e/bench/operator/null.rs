@@ -5,19 +5,20 @@ use kube::{
     Api,
     api::{ApiResource, DynamicObject, GroupVersionKind, PostParams},
 };
-use modelwright_e2e::{images, namespace::TestNamespace};
+use modelwright_e2e::images;
 use modelwright_operator::{plan::offline, settings::Settings};
 
-use crate::{CONCURRENCY, Size, all, model};
+use crate::{CONCURRENCY, Size, all, model, places::Places};
 
 /// Creates the children of every Model and waits until all are available.
-pub(crate) async fn create(namespace: &TestNamespace, size: &Size) -> anyhow::Result<()> {
-    let children = futures::stream::iter(0..size.models).map(|index| of_one(namespace, index, size));
+pub(crate) async fn create(places: &Places, size: &Size) -> anyhow::Result<()> {
+    let children = futures::stream::iter(0..size.models).map(|index| of_one(places, index, size));
     let mut children = children.buffer_unordered(CONCURRENCY);
     while let Some(created) = children.next().await {
         created?;
     }
-    let (deployments, jobs): (Api<Deployment>, Api<Job>) = (namespace.api(), namespace.api());
+    let (deployments, jobs): (Api<Deployment>, Api<Job>) =
+        (Api::all(places.client.clone()), Api::all(places.client.clone()));
     let available = |deployment: &Deployment| {
         let status = deployment.status.as_ref();
         status.and_then(|status| status.available_replicas).is_some_and(|available| available > 0)
@@ -29,7 +30,8 @@ pub(crate) async fn create(namespace: &TestNamespace, size: &Size) -> anyhow::Re
     futures::future::try_join(deployments, jobs).await.map(|_| ())
 }
 
-async fn of_one(namespace: &TestNamespace, index: usize, size: &Size) -> anyhow::Result<()> {
+async fn of_one(places: &Places, index: usize, size: &Size) -> anyhow::Result<()> {
+    let namespace = places.of(index);
     let mut model = model(index, size);
     model.metadata.namespace = Some(namespace.name.clone());
     let settings = Settings::with_image(images::modelwright(), env!("CARGO_PKG_VERSION"));

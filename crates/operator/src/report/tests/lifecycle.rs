@@ -278,6 +278,24 @@ fn conditions_of_others_and_a_service_of_others_are_left_alone() {
 }
 
 #[test]
+fn counts_say_what_the_conditions_say_although_the_deployment_is_behind() {
+    let mut world = World::serving();
+    let behind = json!({"replicas": 2, "readyReplicas": 1});
+    let deployment = Arc::make_mut(world.observed.deployment.as_mut().unwrap());
+    deployment.status = Some(serde_json::from_value(behind).unwrap());
+    let status = world.report().status;
+    assert!(!status.holds(ConditionType::Progressing));
+    assert_eq!((status.replicas, status.ready_replicas), (Some(2), Some(2)));
+
+    // One that is being deleted is no replica any more, though it still answers.
+    let mut leaving = server("bc-c", DIGEST, &samples::ready());
+    leaving.metadata.deletion_timestamp = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(now()));
+    world.observed.pods.push(Arc::new(leaving));
+    let status = world.report().status;
+    assert_eq!((status.replicas, status.ready_replicas), (Some(2), Some(2)));
+}
+
+#[test]
 fn deployment_of_others_is_not_counted() {
     let mut world = World::new();
     let deployment = json!({"status": {"replicas": 7, "readyReplicas": 7}, "metadata": {"name": "bc", "ownerReferences": [
