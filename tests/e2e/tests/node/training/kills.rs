@@ -58,7 +58,9 @@ struct Fate {
 static FATES: [Fate; 4] = [
     Fate {
         name: "drained",
-        kills: &[(At::Created, By::Drain), (At::Begun, By::Drain), (At::Percent(50), By::Drain)],
+        // A process that has only just begun hears no SIGTERM, as the first of its container: given a grace, it could train to its
+        // end.
+        kills: &[(At::Created, By::Force), (At::Begun, By::Drain), (At::Percent(50), By::Drain)],
         interval: "1m",
     },
     Fate {
