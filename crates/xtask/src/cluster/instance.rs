@@ -62,7 +62,7 @@ impl Instance {
     }
 
     /// With autoscalers that are looked at as often as in any cluster. Otherwise it is more often, so that tests need not wait;
-    /// of hundreds of autoscalers that would be most of what the control plane does.
+    /// of hundreds of autoscalers that would be most of what the controllers do.
     pub(crate) fn with_usual_autoscaling(self) -> Self {
         Self { autoscaler_period: Some("15s"), ..self }
     }
