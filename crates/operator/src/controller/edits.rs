@@ -23,23 +23,25 @@ pub(super) struct Edits {
 impl Edits {
     /// Whether somebody edited a Model that changed. A new one counts as edited.
     pub(super) fn changed(&self, key: &ModelKey, model: &DeserializeGuard<Model>) -> bool {
-        let written = written(model.meta());
-        let mut models = self.models.lock().unwrap_or_else(PoisonError::into_inner);
-        models.insert(key.clone(), written) != Some(written)
+        self.remember(key, model).unwrap_or(true)
     }
 
     /// Whether somebody edited a Model that a list names. Of one that was not known, its status says whether it was looked at
     /// since: not all are urgent for a controller that has just begun.
     pub(super) fn listed(&self, key: &ModelKey, model: &DeserializeGuard<Model>) -> bool {
-        let written = written(model.meta());
-        let mut models = self.models.lock().unwrap_or_else(PoisonError::into_inner);
-        match models.insert(key.clone(), written) {
-            Some(known) => known != written,
-            None => model.0.as_ref().is_ok_and(|model| {
+        self.remember(key, model).unwrap_or_else(|| {
+            model.0.as_ref().is_ok_and(|model| {
                 let observed = model.status.as_ref().and_then(|status| status.observed_generation);
                 observed != model.metadata.generation
-            }),
-        }
+            })
+        })
+    }
+
+    /// Keeps what is written now. Whether it differs from what was known, if anything was.
+    fn remember(&self, key: &ModelKey, model: &DeserializeGuard<Model>) -> Option<bool> {
+        let written = written(model.meta());
+        let mut models = self.models.lock().unwrap_or_else(PoisonError::into_inner);
+        models.insert(key.clone(), written).map(|known| known != written)
     }
 
     /// The Model is gone.

@@ -265,6 +265,16 @@ mod tests {
         Triggers::new([scope.map(str::to_owned)], 8)
     }
 
+    /// The same with so many Models that something changed for, and their queue.
+    fn changed(count: usize) -> (Triggers, Queue) {
+        let triggers = triggers(None);
+        let queue = Queue::of(triggers.clone(), None);
+        for index in 0..count {
+            triggers.changed(key(&format!("m{index}")));
+        }
+        (triggers, queue)
+    }
+
     /// What is handed out once the changes so far have been collected.
     fn handed_out(queue: &mut Queue) -> Vec<ModelKey> {
         queue.collect();
@@ -273,8 +283,7 @@ mod tests {
 
     #[test]
     fn many_changes_are_one_trigger_and_the_next_change_another() {
-        let triggers = triggers(None);
-        let mut queue = Queue::of(triggers.clone(), None);
+        let (triggers, mut queue) = changed(0);
         for _ in 0..100 {
             triggers.changed(key("m"));
         }
@@ -328,11 +337,7 @@ mod tests {
 
     #[test]
     fn edited_models_do_not_wait_for_the_places_of_others() {
-        let triggers = triggers(None);
-        let mut queue = Queue::of(triggers.clone(), None);
-        for index in 0..20 {
-            triggers.changed(key(&format!("m{index}")));
-        }
+        let (triggers, mut queue) = changed(20);
         let first = handed_out(&mut queue);
         assert_eq!(first.len(), 6, "a quarter of the places stays free");
         let turns: Vec<_> = first.iter().map(|model| triggers.begin(model).unwrap()).collect();
@@ -364,8 +369,7 @@ mod tests {
 
     #[test]
     fn a_pass_that_nothing_handed_out_waits_for_a_place_as_well() {
-        let triggers = triggers(None);
-        let mut queue = Queue::of(triggers.clone(), None);
+        let (triggers, mut queue) = changed(0);
         let mut turns: Vec<_> =
             (0..6).map(|index| triggers.begin(&key(&format!("m{index}"))).unwrap()).collect();
         // Its time has come, as a pause that ends says.
@@ -379,11 +383,7 @@ mod tests {
 
     #[test]
     fn a_model_that_is_gone_holds_no_place() {
-        let triggers = triggers(None);
-        let mut queue = Queue::of(triggers.clone(), None);
-        for index in 0..7 {
-            triggers.changed(key(&format!("m{index}")));
-        }
+        let (triggers, mut queue) = changed(7);
         let first = handed_out(&mut queue);
         triggers.forget(&first[0]);
         assert_eq!(handed_out(&mut queue).len(), 1);

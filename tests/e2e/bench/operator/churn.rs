@@ -8,7 +8,6 @@ use kube::{
 };
 use modelwright_api::{ExitCode, Model, Outcome, contract::labels};
 use modelwright_e2e::{
-    namespace::TestNamespace,
     operator::Operator,
     scripted_node::{ContainerScript, Exit, PodMatcher, PodScript},
     wait,
@@ -73,7 +72,7 @@ pub(crate) async fn run(places: &Places, operator: &Operator, size: &Size) -> an
             edit += 1;
             minute.deletions += usize::from(ended(&mut deletion).await?);
             if edit.is_multiple_of(EDITS_A_DELETION) && deletion.is_none() {
-                deletion = Some(begin(places.of(edit * 11 % size.models), edit * 11 % size.models, size));
+                deletion = Some(begin(places, edit * 11 % size.models, size));
             }
             let index = edit * 7 % size.models;
             // Not one that is being made anew.
@@ -124,8 +123,8 @@ async fn fail(places: &Places, count: usize) -> anyhow::Result<()> {
 }
 
 /// Deletes a Model with all that it has, and makes it again.
-fn begin(namespace: TestNamespace, index: usize, size: &Size) -> Deletion {
-    let (name, model) = (format!("m{index}"), crate::model(index, size));
+fn begin(places: &Places, index: usize, size: &Size) -> Deletion {
+    let (namespace, name, model) = (places.of(index), format!("m{index}"), crate::model(index, size));
     let task = tokio::spawn(async move {
         let models: Api<Model> = namespace.api();
         models.delete(&name, &DeleteParams::foreground()).await?;
